@@ -1,0 +1,98 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tidemill/schedule.hpp>
+#include <tidemill/store.hpp>
+
+namespace tidemill {
+
+/// What an operator can do to a task. From which states, and to which: docs/states.md.
+enum class Act : std::uint8_t {
+  run,      ///< Make it pending now, with fresh retries if it was archived or completed.
+  hold,     ///< Stop it until resumed; a running one is stopped by its stop token.
+  resume,   ///< Make a held one pending.
+  cancel,   ///< Archive it as "cancelled"; a running one is stopped by its stop token.
+  archive,  ///< Move one that doesn't run to the archive.
+  erase,    ///< Delete one that doesn't run.
+};
+std::string_view to_string(Act act) noexcept;
+std::optional<Act> parse_act(std::string_view name) noexcept;
+
+struct TaskQuery {
+  Filter filter = {};
+  std::string cursor = {};  ///< `Page::next` of the page before.
+  std::size_t limit = 50;   ///< 1 to 1000.
+  Duration budget = std::chrono::milliseconds{200};  ///< How long the store may look for one page.
+};
+
+struct BulkResult {
+  std::size_t changed = 0;    ///< Moved, or signalled if they run.
+  std::size_t unchanged = 0;  ///< Gone, or in a state that the act does not apply to.
+};
+
+/// Looks into the queues of a store and operates on them. All that command line, server and console do goes
+/// through this class.
+///
+/// Thread safety: all members may be called from any thread.
+class Inspector {
+ public:
+  /// `store` must outlive the inspector. Throws Error{unsupported} when it can't list tasks.
+  explicit Inspector(Store& store);
+  ~Inspector();
+  Inspector(const Inspector&) = delete;
+  Inspector& operator=(const Inspector&) = delete;
+
+  std::vector<QueueInfo> queues();
+  void pause(std::string_view queue);
+  void resume(std::string_view queue);
+
+  Page tasks(const TaskQuery& query);
+  std::optional<Task> task(const Ref& ref);
+  /// The attempts that are kept, oldest first, with their errors and log lines.
+  std::vector<Attempt> attempts(const Ref& ref);
+
+  /// Changed or signalled, or why not.
+  Changed act(Act act, const Ref& ref);
+  std::vector<Changed> act(Act act, std::span<const Ref> refs);
+  /// All tasks that match now, in steps of at most `step`: tasks that come later are left alone. `progress`
+  /// is called after each step; when it returns false, the rest is left.
+  BulkResult act(Act act, const Filter& filter, std::size_t step = 500,
+                 const std::function<bool(const BulkResult&)>& progress = {});
+
+  /// Outcomes a minute or day, by queue and kind; an empty queue: all. At most one beat (8 s) of a killed
+  /// worker is missing in them; the counts of `queues` are exact.
+  std::vector<Stat> stats(Span span, TimePoint from, TimePoint to, std::string_view queue = {});
+
+  std::vector<WorkerInfo> workers();
+  /// quiet, resume or stop. False when there is no such worker.
+  bool signal_worker(std::string_view id, Signal signal);
+
+  std::vector<ScheduleInfo> schedules();
+  std::optional<ScheduleInfo> schedule(std::string_view id);
+  /// Makes or changes a schedule; its next instant is computed anew from the last one that fired. Throws
+  /// Error{invalid} for a spec, zone or task that isn't right.
+  void put_schedule(const Schedule& schedule);
+  /// All schedules of `owner` become these; others of that owner are erased. Answers how many changed.
+  std::size_t sync_schedules(std::string_view owner, std::span<const Schedule> schedules);
+  /// False when there is no such schedule.
+  bool pause_schedule(std::string_view id, bool paused);
+  bool erase_schedule(std::string_view id);
+  /// Enqueues the schedule's task now, besides its instants. None when there is no such schedule.
+  std::optional<Enqueued> fire_schedule(std::string_view id);
+
+  /// The store's time.
+  TimePoint now();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tidemill

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <tidemill/log.hpp>
+#include <tidemill/retry.hpp>
+#include <tidemill/router.hpp>
+#include <tidemill/store.hpp>
+
+namespace tidemill {
+
+struct QueueWeight {
+  std::string name = "default";
+  std::int32_t weight = 1;  ///< Share of the claims when several queues have work; 1 or more.
+};
+
+struct WorkerOptions {
+  std::vector<QueueWeight> queues = {{}};
+  /// Drain the queues in the order given, ignoring weights: a later one waits for the earlier ones.
+  bool strict = false;
+
+  /// Slots: attempts at one time. A deferred attempt keeps its slot until its completion is called.
+  std::int32_t concurrency = 10;
+  /// Threads for handlers; 0: as many as slots. Fewer are enough where handlers defer.
+  std::int32_t threads = 0;
+
+  RetryPolicy retry = {};
+  /// Snoozes and agains in a row before the task is archived.
+  std::int32_t deferrals_max = 1000;
+
+  /// How long the store holds a lease that nobody renews, how often it is renewed, and how much sooner than
+  /// the store the holder itself lets go. A dead worker's tasks run again within lease + 2 sweeps.
+  Duration lease = std::chrono::seconds{25};
+  Duration beat = std::chrono::seconds{8};
+  Duration margin = std::chrono::seconds{2};
+  /// How often lost leases are looked for.
+  Duration sweep = std::chrono::seconds{1};
+  /// The longest sleep between two looks at the queues; wake-ups come sooner.
+  Duration poll = std::chrono::seconds{1};
+
+  /// On stop, how long running handlers may go on before their stop tokens fire; what has not ended after
+  /// `stuck_after` more is given back.
+  Duration shutdown_timeout = std::chrono::seconds{20};
+  /// How long after its stop token fired a handler counts as stuck.
+  Duration stuck_after = std::chrono::seconds{10};
+
+  Log log = {};
+};
+
+/// Claims tasks in batches, runs their handlers, reports the outcomes in batches.
+///
+/// Threads: a fetcher, a reporter, a keeper that renews leases and brings signals and never runs user code, a
+/// sweeper, and `threads` for handlers.
+///
+/// Thread safety: start, stop and run from one thread; the others from any.
+class Worker {
+ public:
+  /// `store` and `router` must outlive the worker. Throws Error{invalid} for options that make no sense.
+  Worker(Store& store, const Router& router, WorkerOptions options = {});
+  /// As `stop`.
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// Returns at once. Throws Error{invalid} when started already or stopped.
+  void start();
+  /// Claims no more, waits for running handlers up to `shutdown_timeout`, fires their stop tokens, gives the
+  /// rest back. May be called twice.
+  void stop();
+  /// start(), wait for SIGINT or SIGTERM, stop(). One at a time in a process.
+  void run();
+
+  /// Claims no more, and lets what runs go on; `resume` ends that.
+  void quiet();
+  void resume();
+
+  /// As it stands in the list of workers.
+  WorkerInfo info() const;
+  /// When a claim last succeeded, on the steady clock, whether or not it found a task; for health checks.
+  std::chrono::steady_clock::time_point last_claim() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tidemill

@@ -1,0 +1,137 @@
+// How a task begins: the checks and defaults of an enqueue.
+#include <openssl/evp.h>
+
+#include <array>
+#include <string>
+
+#include <fmt/format.h>
+
+#include <tidemill/error.hpp>
+
+#include "core/rules.hpp"
+#include "core/uuid.hpp"
+
+namespace tidemill::rules {
+
+namespace {
+
+constexpr Duration duration_max = std::chrono::hours{24 * 366 * 100};
+
+[[noreturn]] void refuse(std::string message) { throw Error{ErrorKind::invalid, std::move(message)}; }
+
+/// Names go into logs, tables and URLs: no control characters, no blanks at either end.
+void check_name(std::string_view what, std::string_view name) {
+  if (name.empty()) refuse(fmt::format("the {} is empty; give it a name such as \"mail\"", what));
+  if (name.size() > name_bytes_max) {
+    refuse(fmt::format("the {} \"{}…\" has {} bytes; {} are allowed", what, name.substr(0, 40), name.size(), name_bytes_max));
+  }
+  for (const char c : name) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      refuse(fmt::format("the {} has a control character (byte {:#04x}); use printable characters", what,
+                         static_cast<unsigned char>(c)));
+    }
+  }
+  if (name.front() == ' ' || name.back() == ' ') refuse(fmt::format("the {} \"{}\" begins or ends with a blank", what, name));
+}
+
+void check_range(std::string_view what, std::int64_t value, std::int64_t least, std::int64_t most) {
+  if (value < least || value > most) refuse(fmt::format("{} is {}; it must be from {} to {}", what, value, least, most));
+}
+
+void check_duration(std::string_view what, Duration value) {
+  if (value < Duration::zero()) refuse(fmt::format("{} is negative", what));
+  if (value > duration_max) refuse(fmt::format("{} is more than a hundred years", what));
+}
+
+void check_options(const EnqueueOptions& options) {
+  check_name("queue", options.queue);
+  if (!options.id.empty()) check_name("id", options.id);
+  if (!options.group.empty()) check_name("group", options.group);
+  check_duration("delay", options.delay);
+  check_duration("timeout", options.timeout);
+  check_duration("retention", options.retention);
+  if (options.run_at && options.delay != Duration::zero()) refuse("delay and run_at are both given; give one of them");
+  check_range("priority", options.priority, -100, 100);
+  check_range("retries_max", options.retries_max, 0, 10'000);
+  check_range("crashes_max", options.crashes_max, 0, 1'000);
+  if (!options.group.empty() && (options.run_at || options.delay != Duration::zero() || options.held)) {
+    refuse("a task of a group can't have a delay or start as held");
+  }
+  if (!options.unique) return;
+  check_duration("the unique window", options.unique->window);
+  if (options.unique->outlives_task && options.unique->window == Duration::zero()) {
+    refuse("a unique key that outlives its task needs a window");
+  }
+  if (options.unique->key.size() > 1024) refuse("the unique key has more than 1024 bytes");
+}
+
+/// Kinds and payloads of any length come to a key of one; SHA-256, as two that meet would lose a task.
+std::string key_of(std::string_view kind, std::string_view payload) {
+  std::string text;
+  text.reserve(kind.size() + payload.size() + 1);
+  text.append(kind).append(1, '\0').append(payload);
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr);
+  std::string key{"sha256:"};
+  for (unsigned i = 0; i < size; ++i) fmt::format_to(std::back_inserter(key), "{:02x}", digest[i]);
+  return key;
+}
+
+State first_state(const EnqueueOptions& options) {
+  if (options.held) return State::held;
+  if (!options.group.empty()) return State::aggregating;
+  return options.run_at || options.delay > Duration::zero() ? State::scheduled : State::pending;
+}
+
+void require(const Capabilities& capabilities, Feature feature, bool wanted) {
+  if (!wanted) return;
+  const auto limit = capabilities.limits.find(feature);
+  if (limit == capabilities.limits.end() || !limit->second.absent) return;
+  throw Error{ErrorKind::unsupported, fmt::format("this store has no {}: {}", to_string(feature), limit->second.text)};
+}
+
+}  // namespace
+
+void check_queue_name(std::string_view queue) { check_name("queue", queue); }
+
+Task admit(std::string_view kind, std::string payload, const EnqueueOptions& options, const Capabilities& capabilities) {
+  check_name("kind", kind);
+  check_options(options);
+  require(capabilities, Feature::unique, options.unique.has_value());
+  require(capabilities, Feature::delay, options.run_at || options.delay > Duration::zero());
+  require(capabilities, Feature::hold, options.held);
+  require(capabilities, Feature::groups, !options.group.empty());
+  std::size_t size = kind.size() + payload.size();
+  for (const auto& [name, value] : options.headers) {
+    check_name("header's name", name);
+    size += name.size() + value.size();
+  }
+  if (size > capabilities.task_bytes_max) {
+    refuse(fmt::format("payload and headers have {} bytes; this store takes {} a task: put the data elsewhere and a reference into the task",
+                       size, capabilities.task_bytes_max));
+  }
+
+  Task task;
+  task.ref.queue = options.queue;
+  task.ref.id = options.id.empty() ? to_string(make_uuid()) : options.id;
+  task.state = first_state(options);
+  task.kind = kind;
+  task.payload = std::move(payload);
+  task.group = options.group;
+  task.headers = options.headers;
+  task.priority = options.priority;
+  task.retries_max = options.retries_max;
+  task.crashes_max = options.crashes_max;
+  task.delay = options.delay;
+  task.timeout = options.timeout;
+  task.retention = options.retention;
+  task.run_at = options.run_at;
+  task.deadline = options.deadline;
+  task.expires_at = options.expires_at;
+  task.unique = options.unique;
+  if (task.unique && task.unique->key.empty()) task.unique->key = key_of(task.kind, task.payload);
+  return task;
+}
+
+}  // namespace tidemill::rules

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tidemill/handler.hpp>
+#include <tidemill/inspector.hpp>
+#include <tidemill/retry.hpp>
+#include <tidemill/store.hpp>
+
+/// What becomes of a task, decided in one place and told to the store, so that every store behaves alike.
+/// Functions here are pure: time and chance come in as parameters. docs/outcomes.md is generated from them.
+namespace tidemill::rules {
+
+// ---- How a task begins -------------------------------------------------------------------------------------
+
+/// Longest names, in bytes.
+inline constexpr std::size_t name_bytes_max = 255;
+
+/// The task that a producer asks for, ready for the store. Throws Error{invalid} that names the field, its value
+/// and what would be right.
+Task admit(std::string_view kind, std::string payload, const EnqueueOptions& options,
+           const Capabilities& capabilities);
+
+/// What `admit` asks of queue names; for those that come by other ways.
+void check_queue_name(std::string_view queue);
+
+// ---- How an attempt ends -----------------------------------------------------------------------------------
+
+struct Policy {
+  const RetryPolicy& retry;
+  std::int32_t deferrals_max = 1000;
+};
+
+/// The attempt as the worker saw it.
+struct Ended {
+  const Lease& lease;
+  const Outcome& outcome;
+  StopReason stopped = StopReason::none;
+  TimePoint started_at{};
+  double random = 0.0;  ///< From [0, 1), for the retry policy's jitter.
+};
+
+/// The report of an attempt that ran. Must not be asked for a deferred outcome, nor when the lease is lost.
+Report conclude(const Ended& ended, const Policy& policy);
+
+/// Whether the task may not start any more: the report that archives it as "deadline" or "expired".
+std::optional<Report> refuse(const Lease& lease, TimePoint now);
+
+/// Not started, and back to its place in the line: no attempt used.
+Report give_back(const Lease& lease);
+
+/// Nobody here handles its kind: back with a pause that doubles from a second to a minute.
+Report unknown_kind(const Lease& lease);
+
+/// Cancelled or held before its handler started. `signal` is cancel or hold.
+Report withdraw(const Lease& lease, Signal signal);
+
+/// Its worker died: `lease` was taken over by a sweep. The first crash is charged to every lease that the dead
+/// process held, later ones only to attempts marked as started; at the task's limit it is archived as "poison".
+Report crashed(const Lease& lease, TimePoint now);
+
+/// Whether the attempt must be marked as started, durably, before it runs: a suspect, or a task that one crash
+/// would end.
+bool must_mark(const Task& task) noexcept;
+/// Whether a worker died while it held this task: a process runs one such at a time.
+bool suspect(const Task& task) noexcept;
+
+// ---- What operators do -------------------------------------------------------------------------------------
+
+/// The changes that an act comes to, for disjoint sets of states: to be tried one after the other on what the
+/// one before answered with `wrong_state`.
+std::span<const Change> changes(Act act);
+
+}  // namespace tidemill::rules

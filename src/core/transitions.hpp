@@ -1,0 +1,23 @@
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include <tidemill/task.hpp>
+
+namespace tidemill {
+
+/// A move that exists, and what brings it about.
+struct Transition {
+  State from;
+  State to;
+  std::string_view cause;
+};
+
+/// All moves that exist: the one table that every store and docs/states.md obey.
+std::span<const Transition> transitions() noexcept;
+
+/// Whether a task may move from one state to another. A move to the same state is none.
+bool allowed(State from, State to) noexcept;
+
+}  // namespace tidemill
