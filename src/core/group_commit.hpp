@@ -49,6 +49,12 @@ class GroupCommit {
     if (self.state.load(std::memory_order_acquire) == leader) lead();
   }
 
+  /// How many wait for a flush that has not begun.
+  std::size_t queued() {
+    const std::lock_guard lock{mutex_};
+    return queue_.size();
+  }
+
   /// Runs `use` while nobody flushes, unless somebody does: then it returns false at once.
   template <class F>
   bool try_alone(F&& use) {
