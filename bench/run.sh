@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Measures Tidemill and its peers in turn, on this machine, in one run, and prints the table of bench/README.md.
+#
+#   bench/run.sh [--tasks N] [--rounds N] [--peers beanstalkd,river,huey | --peers none] [--dir DIR]
+#
+# Each program prints a line of JSON a workload; the table shows medians over the rounds. The peers are optional:
+# one that can't be installed is left out, and a line says why. `./dev bench` builds first and then runs this.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+tasks=100000 rounds=3 peers=beanstalkd,river,huey dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+while [ $# -gt 0 ]; do
+  case $1 in
+    --tasks) tasks=$2 ;;
+    --rounds) rounds=$2 ;;
+    --peers) peers=$2 ;;
+    --dir) dir=$2; trap - EXIT; mkdir -p "$dir" ;;
+    *) echo "bench/run.sh: there is no option $1; see the head of the file" >&2; exit 2 ;;
+  esac
+  shift 2
+done
+tidemill=${TIDEMILL_BINARY:-../build/release/src/cli/tidemill}
+[ -x "$tidemill" ] || { echo "bench/run.sh: $tidemill is missing; run ./dev bench" >&2; exit 1; }
+results=$dir/results.jsonl
+: > "$results"
+
+say() { echo "bench: $*" >&2; }
+wanted() { [[ ",$peers," == *",$1,"* ]]; }
+
+ours() {
+  rm -f "$dir"/ours.db*
+  "$tidemill" bench --store "sqlite:$dir/ours.db" --tasks "$tasks" --json >> "$results"
+}
+
+go_ready() {
+  command -v go > /dev/null || { say "no Go here: $1 is left out"; return 1; }
+  (cd peers/go && go build -o "$dir/" ./beanstalkd ./river) || { say "the Go peers don't build: $1 is left out"; return 1; }
+}
+
+beanstalkd_round() {
+  local port=51300 server
+  while (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do port=$((port + 1)); done
+  beanstalkd -l 127.0.0.1 -p "$port" & server=$!
+  until (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do sleep 0.05; done
+  "$dir/beanstalkd" "$tasks" "127.0.0.1:$port" >> "$results" || say "beanstalkd failed"
+  kill "$server" && wait "$server" 2> /dev/null || true
+}
+
+river_round() {
+  rm -f "$dir"/river.db*
+  "$dir/river" $((tasks / 10)) "$dir/river.db" FULL >> "$results" || say "River failed"
+}
+
+huey_round() {
+  rm -f "$dir"/huey.db*
+  "$dir/venv/bin/python" peers/huey/huey_bench.py $((tasks / 10)) "$dir/huey.db" >> "$results" || say "Huey failed"
+}
+
+if wanted beanstalkd && ! { command -v beanstalkd > /dev/null && go_ready beanstalkd; }; then
+  say "beanstalkd is not installed (apt-get install beanstalkd): left out"; peers=${peers/beanstalkd/}
+fi
+if wanted river && ! { [ -x "$dir/river" ] || go_ready River; }; then peers=${peers/river/}; fi
+if wanted huey && ! { python3 -m venv "$dir/venv" && "$dir/venv/bin/pip" install --quiet huey==3.5.4; } >&2; then
+  say "Huey can't be installed: left out"; peers=${peers/huey/}
+fi
+
+for ((round = 1; round <= rounds; round++)); do
+  say "round $round of $rounds"
+  ours
+  if wanted beanstalkd; then beanstalkd_round; fi
+  if wanted river; then river_round; fi
+  if wanted huey; then huey_round; fi
+done
+python3 table.py "$results"

@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Turns lines of benchmark JSON into a Markdown table: medians over rounds, and the range of the rates."""
+import collections
+import json
+import statistics
+import sys
+
+ORDER = ["enqueue-one", "enqueue-threads", "enqueue-bulk", "drain", "drain-deep", "pickup", "pickup-process", "due", "spread"]
+
+
+def number(value, digits=0):
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def median(rows, field):
+    values = [row[field] for row in rows if row.get(field) is not None]
+    return statistics.median(values) if values else None
+
+
+def name_of(row):
+    store = row["store"]
+    return "**Tidemill** (SQLite, synchronous=FULL)" if store.startswith("sqlite:") else store
+
+
+def main():
+    groups = collections.defaultdict(list)
+    with open(sys.argv[1], encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            groups[row["workload"], name_of(row)].append(row)
+    print("| workload | system | tasks | rate/s, median (least – most) | p50 ms | p95 ms | p99 ms | max ms |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    place = {workload: i for i, workload in enumerate(ORDER)}
+    for (workload, name), rows in sorted(groups.items(), key=lambda item: (place.get(item[0][0], 99), item[0][1])):
+        rates = [row["rate"] for row in rows]
+        latencies = " | ".join(number(median(rows, field), 2) for field in ("p50_ms", "p95_ms", "p99_ms", "max_ms"))
+        print(f"| {workload} | {name} | {number(rows[0]['tasks'])} | {number(statistics.median(rates))} "
+              f"({number(min(rates))} – {number(max(rates))}) | {latencies} |")
+
+
+if __name__ == "__main__":
+    main()
