@@ -1,0 +1,70 @@
+// The one place that knows all stores.
+#include <string>
+
+#include <fmt/format.h>
+
+#include <tidemill/error.hpp>
+#include <tidemill/store.hpp>
+
+#include "core/url.hpp"
+#include "stores/memory/memory_store.hpp"
+#include "stores/sqlite/sqlite_store.hpp"
+
+namespace tidemill {
+
+namespace {
+
+[[noreturn]] void unknown_scheme(const Url& url) {
+  throw Error{ErrorKind::invalid,
+              fmt::format("there is no store \"{}:\"; there are sqlite: (as in sqlite:jobs.db) and memory:", url.scheme)};
+}
+
+SqliteOptions sqlite_options(const Url& url) {
+  url.allow_only({"synchronous"});
+  SqliteOptions options;
+  options.path = url.path;
+  if (options.path.empty()) {
+    throw Error{ErrorKind::invalid, "store URL \"sqlite:\" names no file; write for instance sqlite:jobs.db"};
+  }
+  const auto synchronous = url.query.find("synchronous");
+  if (synchronous == url.query.end() || synchronous->second == "full") return options;
+  if (synchronous->second != "normal") {
+    throw Error{ErrorKind::invalid,
+                fmt::format("store URL sqlite:{}: synchronous is \"{}\"; it must be full or normal", url.path,
+                            synchronous->second)};
+  }
+  options.synchronous = Synchronous::normal;
+  return options;
+}
+
+std::unique_ptr<Store> open_memory_url(const Url& url, const OpenOptions& options) {
+  url.allow_only({});
+  if (!url.path.empty()) {
+    throw Error{ErrorKind::invalid,
+                fmt::format("store URL \"memory:{}\": a store in memory has no name; write memory:", url.path)};
+  }
+  return open_memory({.clock = options.clock});
+}
+
+}  // namespace
+
+std::unique_ptr<Store> open(std::string_view text, const OpenOptions& options) {
+  const Url url = Url::parse(text);
+  if (url.scheme == "memory") return open_memory_url(url, options);
+  if (url.scheme == "sqlite") {
+    SqliteOptions sqlite = sqlite_options(url);
+    sqlite.clock = options.clock;
+    sqlite.migrate = options.migrate;
+    return open_sqlite(sqlite);
+  }
+  unknown_scheme(url);
+}
+
+Migration migrate(std::string_view text) {
+  const Url url = Url::parse(text);
+  if (url.scheme == "memory") return {};
+  if (url.scheme == "sqlite") return migrate_sqlite(sqlite_options(url));
+  unknown_scheme(url);
+}
+
+}  // namespace tidemill
