@@ -31,8 +31,8 @@ struct NewTask {
 
 /// Puts tasks into a store.
 ///
-/// Every call returns when the store has accepted the tasks durably, or throws and has written nothing, unless
-/// the error's kind is `unknown_outcome`. Bad input throws Error{invalid} before anything is written.
+/// Every call returns when the store has accepted the tasks durably, or throws and has written nothing,
+/// unless the error's kind is `unknown_outcome`. Bad input throws Error{invalid} before anything is written.
 ///
 /// Thread safety: all members may be called from any thread. When several threads enqueue at once, one of
 /// them writes for all: throughput grows with the number of callers, and a lone caller pays no delay.

@@ -96,7 +96,8 @@ class Context {
   /// Counts from 1; snoozes and attempts that were given back don't count.
   int attempt() const noexcept;
 
-  /// Fires on cancel, hold, timeout, deadline, shutdown and a lost lease; long handlers poll it or pass it on.
+  /// Fires on cancel, hold, timeout, deadline, shutdown and a lost lease; long handlers poll it or pass it
+  /// on.
   std::stop_token stop_token() const noexcept;
   bool stop_requested() const noexcept { return stop_token().stop_requested(); }
   StopReason stop_reason() const noexcept;

@@ -27,8 +27,8 @@ std::optional<Act> parse_act(std::string_view name) noexcept;
 
 struct TaskQuery {
   Filter filter = {};
-  std::string cursor = {};  ///< `Page::next` of the page before.
-  std::size_t limit = 50;   ///< 1 to 1000.
+  std::string cursor = {};                           ///< `Page::next` of the page before.
+  std::size_t limit = 50;                            ///< 1 to 1000.
   Duration budget = std::chrono::milliseconds{200};  ///< How long the store may look for one page.
 };
 

@@ -21,13 +21,13 @@
 ///   };
 ///   TIDEMILL_FIELDS(SendMail, to, from)
 ///
-/// Fields may be booleans, numbers, strings, structs with fields of their own, and std::optional, std::vector and
-/// std::map<std::string, …> of all these.
-#define TIDEMILL_FIELDS(Type, ...)                           \
-  template <class Self, class Visit>                         \
-    requires std::same_as<std::remove_const_t<Self>, Type>   \
-  void tidemill_fields(Self& self, Visit&& visit) {          \
-    TIDEMILL_DETAIL_EACH(__VA_ARGS__)                        \
+/// Fields may be booleans, numbers, strings, structs with fields of their own, and std::optional, std::vector
+/// and std::map<std::string, …> of all these.
+#define TIDEMILL_FIELDS(Type, ...)                         \
+  template <class Self, class Visit>                       \
+    requires std::same_as<std::remove_const_t<Self>, Type> \
+  void tidemill_fields(Self& self, Visit&& visit) {        \
+    TIDEMILL_DETAIL_EACH(__VA_ARGS__)                      \
   }
 // Each level scans its argument three times more, so that the list may be as long as promised.
 #define TIDEMILL_DETAIL_SCAN(...) \
@@ -175,8 +175,8 @@ class Value {
       in_place(name, [&] { at(i).read(out[name]); });
     }
   }
-  /// Unknown members are ignored and absent ones keep their default, so that old and new producers and workers
-  /// can run side by side.
+  /// Unknown members are ignored and absent ones keep their default, so that old and new producers and
+  /// workers can run side by side.
   template <Described T>
   void read(T& out) const {
     expect_object();

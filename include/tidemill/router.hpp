@@ -29,7 +29,8 @@ class Router {
   /// has a '*' elsewhere, or is taken.
   Router& handle(std::string_view kind, Handler handler, KindOptions options = {});
 
-  /// `f(const T&)` or `f(Context&, const T&)`, returning nothing, an Outcome, or a value that becomes the result.
+  /// `f(const T&)` or `f(Context&, const T&)`, returning nothing, an Outcome, or a value that becomes the
+  /// result.
   template <Payload T, class F>
   Router& handle(F f, KindOptions options = {}) {
     return handle(T::kind, Handler{[f = std::move(f)](Context& context) mutable {

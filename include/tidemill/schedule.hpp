@@ -55,7 +55,8 @@ struct ScheduleInfo {
   std::optional<TimePoint> last = {};
 };
 
-/// The next `count` instants of a schedule after `after`, jitter left out. Throws Error{invalid} as Cron::parse.
+/// The next `count` instants of a schedule after `after`, jitter left out. Throws Error{invalid} as
+/// Cron::parse.
 std::vector<TimePoint> preview(const Schedule& schedule, TimePoint after, std::size_t count);
 
 struct SchedulerOptions {

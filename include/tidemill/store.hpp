@@ -33,8 +33,8 @@ struct Call {
   TimePoint now{};
   /// Random; one for each lane of a process, with one call in flight.
   std::uint64_t session = 0;
-  /// Counts the session's calls and stays when one is repeated. Where a commit can be in doubt the store keeps
-  /// each session's last answer for a repeat; embedded stores have no such doubt and ignore both.
+  /// Counts the session's calls and stays when one is repeated. Where a commit can be in doubt the store
+  /// keeps each session's last answer for a repeat; embedded stores have no such doubt and ignore both.
   std::uint64_t number = 0;
   /// When to give up, on the steady clock; the epoch: the store's own limit.
   std::chrono::steady_clock::time_point deadline = {};
@@ -94,12 +94,12 @@ enum class Tally : std::uint8_t { none, success, failure, crash };
 struct Report {
   const Lease* lease = nullptr;
   State to = State::gone;
-  Duration delay{};                     ///< scheduled, retry: until due, counted from `Call::now`.
-  std::optional<Duration> keep = {};    ///< completed, archived: until purged; none: for good.
+  Duration delay{};                   ///< scheduled, retry: until due, counted from `Call::now`.
+  std::optional<Duration> keep = {};  ///< completed, archived: until purged; none: for good.
   std::int32_t attempt = 0, retries = 0, crashes = 0, deferrals = 0;
   Tally tally = Tally::none;
-  bool front = false;    ///< To pending: keeps its old place in the line, as when given back.
-  bool record = false;   ///< Keep an `Attempt` of it, with `error`, `started_at` and all its log lines.
+  bool front = false;        ///< To pending: keeps its old place in the line, as when given back.
+  bool record = false;       ///< Keep an `Attempt` of it, with `error`, `started_at` and all its log lines.
   bool release_key = false;  ///< The unique key goes, unless it outlives the task.
   TimePoint started_at{};
   std::string result = {}, error = {}, reason = {};
@@ -137,9 +137,9 @@ enum class Signal : std::uint8_t { none, cancel, hold, lost, quiet, resume, stop
 std::string_view to_string(Signal signal) noexcept;
 
 struct WorkerInfo {
-  std::string id = {};     ///< Random, one for each `Worker` object.
+  std::string id = {};  ///< Random, one for each `Worker` object.
   std::string host = {};
-  std::string state = {};  ///< "running", "quiet", "stopping"; "gone" takes it off the list.
+  std::string state = {};                  ///< "running", "quiet", "stopping"; "gone" takes it off the list.
   std::map<std::string, int> queues = {};  ///< With their weights.
   std::int64_t pid = 0;
   std::int32_t slots = 0, busy = 0, stuck = 0;
@@ -162,7 +162,18 @@ struct Swept {
 
 enum class Wake : std::uint8_t { timeout, tasks, signals, stopped };
 
-enum class Feature : std::uint8_t { list, search, delay, unique, priority, groups, schedules, hold, crashes, inside };
+enum class Feature : std::uint8_t {
+  list,
+  search,
+  delay,
+  unique,
+  priority,
+  groups,
+  schedules,
+  hold,
+  crashes,
+  inside
+};
 std::string_view to_string(Feature feature) noexcept;
 
 /// What is not as the contract says, in words for people: they go to command line, API and console unchanged.
@@ -172,8 +183,8 @@ struct Limit {
 };
 
 struct Capabilities {
-  std::map<Feature, Limit> limits = {};  ///< A feature that isn't named here is there, whole.
-  std::size_t batch_max = 1000;          ///< Items in one call.
+  std::map<Feature, Limit> limits = {};     ///< A feature that isn't named here is there, whole.
+  std::size_t batch_max = 1000;             ///< Items in one call.
   std::size_t task_bytes_max = 16U << 20U;  ///< Payload and headers of one task.
 };
 
@@ -189,17 +200,17 @@ struct Filter {
 
 struct Page {
   std::vector<Task> tasks = {};
-  std::string next = {};     ///< The cursor of the next page; empty on the last.
-  bool complete = true;      ///< False: the budget ended before the page was full; `next` goes on from there.
+  std::string next = {};  ///< The cursor of the next page; empty on the last.
+  bool complete = true;   ///< False: the budget ended before the page was full; `next` goes on from there.
 };
 
 /// What to make of tasks that no worker runs, and what to signal to those that run.
 struct Change {
-  States from = {};              ///< Others answer `wrong_state`.
-  State to = State::gone;        ///< For those not active.
+  States from = {};                   ///< Others answer `wrong_state`.
+  State to = State::gone;             ///< For those not active.
   std::optional<Duration> keep = {};  ///< As in `Report`.
   std::string reason = {};
-  bool fresh = false;            ///< Retries, crashes and deferrals start at zero again.
+  bool fresh = false;  ///< Retries, crashes and deferrals start at zero again.
   bool release_key = false;
   Signal signal = Signal::none;  ///< For active ones, if `from` has `active`.
 };
@@ -210,7 +221,7 @@ std::string_view to_string(Changed changed) noexcept;
 struct QueueInfo {
   std::string name = {};
   std::map<State, std::uint64_t> counts = {};  ///< States without tasks may be left out.
-  Duration oldest{};  ///< How long the longest-waiting pending task has waited.
+  Duration oldest{};                           ///< How long the longest-waiting pending task has waited.
   bool paused = false;
 };
 
@@ -274,8 +285,8 @@ class Catalog {
 
 /// Where tasks rest and change state.
 ///
-/// Every call takes a batch, costs O(batch), and blocks until `Call::deadline` at most. What concerns one item
-/// is in its answer, index for index; what concerns the whole call is an `Error`. After an
+/// Every call takes a batch, costs O(batch), and blocks until `Call::deadline` at most. What concerns one
+/// item is in its answer, index for index; what concerns the whole call is an `Error`. After an
 /// `Error{unknown_outcome}` the same call may be repeated with the same number.
 ///
 /// Thread safety: all members may be called from any thread.
@@ -312,9 +323,10 @@ struct OpenOptions {
   const Clock* clock = &Clock::system();
 };
 
-/// Opens the store that the URL names: `memory:`, `sqlite:jobs.db`, `sqlite:/var/lib/app/jobs.db?synchronous=normal`.
-/// Throws Error{invalid} for a URL that it can't read, with the schemes and options that there are, and
-/// Error{unavailable} or {corrupt} for a store that it can't open.
+/// Opens the store that the URL names: `memory:`, `sqlite:jobs.db`,
+/// `sqlite:/var/lib/app/jobs.db?synchronous=normal`. Throws Error{invalid} for a URL that it can't read, with
+/// the schemes and options that there are, and Error{unavailable} or {corrupt} for a store that it can't
+/// open.
 std::unique_ptr<Store> open(std::string_view url, const OpenOptions& options = {});
 
 /// What `open` would do to the schema, and does. Throws as `open` does.

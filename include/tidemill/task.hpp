@@ -66,7 +66,8 @@ struct Ref {
 enum class OnConflict : std::uint8_t {
   keep,     ///< The first stays, and its id is returned.
   reject,   ///< The first stays, and the call is an error.
-  replace,  ///< Kind, payload, options and time of a first that has not started are overwritten; its id stays.
+  replace,  ///< Kind, payload, options and time of a first that has not started are overwritten; its id
+            ///< stays.
 };
 
 /// A key that one task of its queue holds: until the task ends (completed, archived or deleted) or the window
@@ -78,8 +79,8 @@ struct Unique {
   OnConflict on_conflict = OnConflict::keep;
 };
 
-/// Ties an enqueue to a schedule: it happens only if the schedule's next instant is still `instant`, and moves
-/// that on to `next` in the same write.
+/// Ties an enqueue to a schedule: it happens only if the schedule's next instant is still `instant`, and
+/// moves that on to `next` in the same write.
 struct Firing {
   std::string schedule = {};
   TimePoint instant{};
@@ -97,13 +98,13 @@ struct Task {
   std::string group = {};
   std::map<std::string, std::string> headers = {};
 
-  std::int32_t priority = 0;    ///< Higher runs first within its queue.
-  std::int32_t attempt = 0;     ///< Attempts that have ended and count; a running one is not counted yet.
-  std::int32_t retries = 0;     ///< Failures so far that used up a retry.
+  std::int32_t priority = 0;  ///< Higher runs first within its queue.
+  std::int32_t attempt = 0;   ///< Attempts that have ended and count; a running one is not counted yet.
+  std::int32_t retries = 0;   ///< Failures so far that used up a retry.
   std::int32_t retries_max = 25;
-  std::int32_t crashes = 0;     ///< Deaths of workers charged to this task.
+  std::int32_t crashes = 0;  ///< Deaths of workers charged to this task.
   std::int32_t crashes_max = 3;
-  std::int32_t deferrals = 0;   ///< Snoozes and agains in a row.
+  std::int32_t deferrals = 0;  ///< Snoozes and agains in a row.
 
   Duration delay{};      ///< Until due, counted from `Call::now`; `run_at` wins.
   Duration timeout{};    ///< Longest run of an attempt; zero: no limit.

@@ -23,7 +23,8 @@ constexpr Duration duration_max = std::chrono::hours{24 * 366 * 100};
 void check_name(std::string_view what, std::string_view name) {
   if (name.empty()) refuse(fmt::format("the {} is empty; give it a name such as \"mail\"", what));
   if (name.size() > name_bytes_max) {
-    refuse(fmt::format("the {} \"{}…\" has {} bytes; {} are allowed", what, name.substr(0, 40), name.size(), name_bytes_max));
+    refuse(fmt::format("the {} \"{}…\" has {} bytes; {} are allowed", what, name.substr(0, 40), name.size(),
+                       name_bytes_max));
   }
   for (const char c : name) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
@@ -31,11 +32,13 @@ void check_name(std::string_view what, std::string_view name) {
                          static_cast<unsigned char>(c)));
     }
   }
-  if (name.front() == ' ' || name.back() == ' ') refuse(fmt::format("the {} \"{}\" begins or ends with a blank", what, name));
+  if (name.front() == ' ' || name.back() == ' ')
+    refuse(fmt::format("the {} \"{}\" begins or ends with a blank", what, name));
 }
 
 void check_range(std::string_view what, std::int64_t value, std::int64_t least, std::int64_t most) {
-  if (value < least || value > most) refuse(fmt::format("{} is {}; it must be from {} to {}", what, value, least, most));
+  if (value < least || value > most)
+    refuse(fmt::format("{} is {}; it must be from {} to {}", what, value, least, most));
 }
 
 void check_duration(std::string_view what, Duration value) {
@@ -50,7 +53,8 @@ void check_options(const EnqueueOptions& options) {
   check_duration("delay", options.delay);
   check_duration("timeout", options.timeout);
   check_duration("retention", options.retention);
-  if (options.run_at && options.delay != Duration::zero()) refuse("delay and run_at are both given; give one of them");
+  if (options.run_at && options.delay != Duration::zero())
+    refuse("delay and run_at are both given; give one of them");
   check_range("priority", options.priority, -100, 100);
   check_range("retries_max", options.retries_max, 0, 10'000);
   check_range("crashes_max", options.crashes_max, 0, 1'000);
@@ -88,14 +92,16 @@ void require(const Capabilities& capabilities, Feature feature, bool wanted) {
   if (!wanted) return;
   const auto limit = capabilities.limits.find(feature);
   if (limit == capabilities.limits.end() || !limit->second.absent) return;
-  throw Error{ErrorKind::unsupported, fmt::format("this store has no {}: {}", to_string(feature), limit->second.text)};
+  throw Error{ErrorKind::unsupported,
+              fmt::format("this store has no {}: {}", to_string(feature), limit->second.text)};
 }
 
 }  // namespace
 
 void check_queue_name(std::string_view queue) { check_name("queue", queue); }
 
-Task admit(std::string_view kind, std::string payload, const EnqueueOptions& options, const Capabilities& capabilities) {
+Task admit(std::string_view kind, std::string payload, const EnqueueOptions& options,
+           const Capabilities& capabilities) {
   check_name("kind", kind);
   check_options(options);
   require(capabilities, Feature::unique, options.unique.has_value());
@@ -108,8 +114,10 @@ Task admit(std::string_view kind, std::string payload, const EnqueueOptions& opt
     size += name.size() + value.size();
   }
   if (size > capabilities.task_bytes_max) {
-    refuse(fmt::format("payload and headers have {} bytes; this store takes {} a task: put the data elsewhere and a reference into the task",
-                       size, capabilities.task_bytes_max));
+    refuse(
+        fmt::format("payload and headers have {} bytes; this store takes {} a task: put the data elsewhere "
+                    "and a reference into the task",
+                    size, capabilities.task_bytes_max));
   }
 
   Task task;

@@ -12,8 +12,8 @@
 namespace tidemill {
 
 /// Merges the items of many threads into few batches: whoever comes while nobody works leads, takes what has
-/// gathered, and flushes it in its own thread; those who come meanwhile wait and become the next batch. No timer
-/// is needed: the batch grows while the last one is in flight, and a lone caller pays no thread switch.
+/// gathered, and flushes it in its own thread; those who come meanwhile wait and become the next batch. No
+/// timer is needed: the batch grows while the last one is in flight, and a lone caller pays no thread switch.
 ///
 /// The idea is that of LevelDB's write queue.
 ///
@@ -21,7 +21,8 @@ namespace tidemill {
 template <class Item>
 class GroupCommit {
  public:
-  /// Handles a batch of at least one, whole, and puts each item's answer or error into the item. Must not throw.
+  /// Handles a batch of at least one, whole, and puts each item's answer or error into the item. Must not
+  /// throw.
   using Flush = std::function<void(std::span<Item* const>)>;
   /// Whether `next` may join what has been gathered; asked in order, and the batch ends at the first no.
   using Fits = std::function<bool(std::span<Item* const> gathered, const Item& next)>;

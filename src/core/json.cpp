@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstddef>
 
+#include <fmt/format.h>
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
-#include <fmt/format.h>
 
 #include <tidemill/error.hpp>
 
@@ -184,15 +184,16 @@ void Value::expect_object() const {
 
 void Value::mismatch(std::string_view wanted) const {
   const auto kind = bj::to_string(node(node_).kind());
-  throw Error{ErrorKind::corrupt,
-              fmt::format("must be {}, and is of type {}", wanted, std::string_view{kind.data(), kind.size()})};
+  throw Error{ErrorKind::corrupt, fmt::format("must be {}, and is of type {}", wanted,
+                                              std::string_view{kind.data(), kind.size()})};
 }
 
 void Value::rethrow_from(std::string_view place) {
   try {
     throw;
   } catch (const Error& error) {
-    throw Error{error.kind(), fmt::format("{}{}{}", place, std::string_view{error.what()}.substr(0, 5) == "must " ? " " : ".",
+    throw Error{error.kind(), fmt::format("{}{}{}", place,
+                                          std::string_view{error.what()}.substr(0, 5) == "must " ? " " : ".",
                                           error.what())};
   }
 }

@@ -25,20 +25,22 @@ std::optional<E> parse(const std::array<std::string_view, N>& names, std::string
 }
 
 using Names = std::string_view;
-constexpr std::array states = {Names{"gone"},      Names{"scheduled"}, Names{"pending"},     Names{"active"},
-                               Names{"retry"},     Names{"completed"}, Names{"archived"},    Names{"aggregating"},
-                               Names{"held"},      Names{"blocked"}};
-constexpr std::array levels = {Names{"debug"}, Names{"info"}, Names{"warning"}, Names{"error"}, Names{"silent"}};
+constexpr std::array states = {Names{"gone"},  Names{"scheduled"}, Names{"pending"},  Names{"active"},
+                               Names{"retry"}, Names{"completed"}, Names{"archived"}, Names{"aggregating"},
+                               Names{"held"},  Names{"blocked"}};
+constexpr std::array levels = {Names{"debug"}, Names{"info"}, Names{"warning"}, Names{"error"},
+                               Names{"silent"}};
 constexpr std::array puts = {Names{"created"}, Names{"replaced"}, Names{"exists"}, Names{"busy"},
                              Names{"fired"},   Names{"invalid"},  Names{"failed"}, Names{"unknown"}};
-constexpr std::array reports = {Names{"applied"}, Names{"lost"}, Names{"ended"}, Names{"failed"}, Names{"unknown"}};
+constexpr std::array reports = {Names{"applied"}, Names{"lost"}, Names{"ended"}, Names{"failed"},
+                                Names{"unknown"}};
 constexpr std::array signals = {Names{"none"},  Names{"cancel"}, Names{"hold"}, Names{"lost"},
                                 Names{"quiet"}, Names{"resume"}, Names{"stop"}};
 constexpr std::array changes = {Names{"changed"}, Names{"signalled"}, Names{"absent"}, Names{"wrong_state"},
                                 Names{"failed"}};
-constexpr std::array features = {Names{"list"},      Names{"search"}, Names{"delay"},   Names{"unique"},
-                                 Names{"priority"},  Names{"groups"}, Names{"schedules"}, Names{"hold"},
-                                 Names{"crashes"},   Names{"inside"}};
+constexpr std::array features = {Names{"list"},     Names{"search"}, Names{"delay"},     Names{"unique"},
+                                 Names{"priority"}, Names{"groups"}, Names{"schedules"}, Names{"hold"},
+                                 Names{"crashes"},  Names{"inside"}};
 constexpr std::array outcomes = {Names{"success"}, Names{"failure"}, Names{"snooze"},  Names{"again"},
                                  Names{"discard"}, Names{"archive"}, Names{"deferred"}};
 constexpr std::array reasons = {Names{"none"},     Names{"cancel"},   Names{"hold"}, Names{"timeout"},

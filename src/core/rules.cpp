@@ -84,8 +84,9 @@ Report deferral(const Ended& ended, const Policy& policy) {
   report.tally = Tally::failure;
   report.record = true;
   report.attempt = task.attempt + 1;
-  return archived(std::move(report), "deferrals",
-                  fmt::format("put off {} times in a row; the limit is {}", task.deferrals, policy.deferrals_max));
+  return archived(
+      std::move(report), "deferrals",
+      fmt::format("put off {} times in a row; the limit is {}", task.deferrals, policy.deferrals_max));
 }
 
 Report stopped_by_deadline(const Ended& ended, std::string error) {
@@ -103,7 +104,8 @@ Report stopped_by_cancel(const Ended& ended, std::string error) {
 
 /// What the handler said, or why it was stopped when it said nothing of use.
 std::string error_of(const Ended& ended, std::string_view otherwise) {
-  const bool spoke = ended.outcome.kind() == Outcome::Kind::failure || ended.outcome.kind() == Outcome::Kind::archive;
+  const bool spoke =
+      ended.outcome.kind() == Outcome::Kind::failure || ended.outcome.kind() == Outcome::Kind::archive;
   if (spoke && !ended.outcome.text().empty()) return fmt::format("{}: {}", otherwise, ended.outcome.text());
   return std::string{otherwise};
 }
@@ -129,9 +131,10 @@ std::optional<Report> by_stop_reason(const Ended& ended, const Policy& policy) {
     case StopReason::timeout:
       if (deferred) return {};
       if (said == Outcome::Kind::archive) return {};
-      return failure(ended, policy,
-                     error_of(ended, fmt::format("ran for longer than its timeout of {} s",
-                                                 std::chrono::duration<double>(ended.lease.task.timeout).count())));
+      return failure(
+          ended, policy,
+          error_of(ended, fmt::format("ran for longer than its timeout of {} s",
+                                      std::chrono::duration<double>(ended.lease.task.timeout).count())));
     case StopReason::shutdown:
       if (deferred || said == Outcome::Kind::archive) return {};
       return give_back(ended.lease);
@@ -217,8 +220,8 @@ Report crashed(const Lease& lease, TimePoint now) {
   report.tally = Tally::crash;
   report.record = true;
   report.started_at = task.started_at.value_or(now);
-  report.error = fmt::format("its worker {} died or lost contact (crash {} of {})", task.worker, report.crashes,
-                             std::max(task.crashes_max, 1));
+  report.error = fmt::format("its worker {} died or lost contact (crash {} of {})", task.worker,
+                             report.crashes, std::max(task.crashes_max, 1));
   if (report.crashes < task.crashes_max) return report;
   report.front = false;
   return archived(std::move(report), "poison", std::move(report.error));
@@ -242,9 +245,11 @@ std::span<const Change> changes(Act act) {
       make(States{completed} + archived, pending, "", true, false, Signal::none)};
   static const std::array hold = {make(waiting + active, held, "held", false, false, Signal::hold)};
   static const std::array resume = {make(States{held}, pending, "", false, false, Signal::none)};
-  static const std::array cancel = {make(waiting + held + active, archived, "cancelled", false, true, Signal::cancel)};
+  static const std::array cancel = {
+      make(waiting + held + active, archived, "cancelled", false, true, Signal::cancel)};
   static const std::array archive = {make(waiting + held, archived, "operator", false, true, Signal::none)};
-  static const std::array erase = {make(waiting + held + completed + archived, gone, "", false, true, Signal::none)};
+  static const std::array erase = {
+      make(waiting + held + completed + archived, gone, "", false, true, Signal::none)};
   switch (act) {
     case Act::run:
       return run;

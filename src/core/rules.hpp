@@ -15,20 +15,22 @@
 /// Functions here are pure: time and chance come in as parameters. docs/outcomes.md is generated from them.
 namespace tidemill::rules {
 
-// ---- How a task begins -------------------------------------------------------------------------------------
+// ---- How a task begins
+// -------------------------------------------------------------------------------------
 
 /// Longest names, in bytes.
 inline constexpr std::size_t name_bytes_max = 255;
 
-/// The task that a producer asks for, ready for the store. Throws Error{invalid} that names the field, its value
-/// and what would be right.
+/// The task that a producer asks for, ready for the store. Throws Error{invalid} that names the field, its
+/// value and what would be right.
 Task admit(std::string_view kind, std::string payload, const EnqueueOptions& options,
            const Capabilities& capabilities);
 
 /// What `admit` asks of queue names; for those that come by other ways.
 void check_queue_name(std::string_view queue);
 
-// ---- How an attempt ends -----------------------------------------------------------------------------------
+// ---- How an attempt ends
+// -----------------------------------------------------------------------------------
 
 struct Policy {
   const RetryPolicy& retry;
@@ -59,17 +61,19 @@ Report unknown_kind(const Lease& lease);
 /// Cancelled or held before its handler started. `signal` is cancel or hold.
 Report withdraw(const Lease& lease, Signal signal);
 
-/// Its worker died: `lease` was taken over by a sweep. The first crash is charged to every lease that the dead
-/// process held, later ones only to attempts marked as started; at the task's limit it is archived as "poison".
+/// Its worker died: `lease` was taken over by a sweep. The first crash is charged to every lease that the
+/// dead process held, later ones only to attempts marked as started; at the task's limit it is archived as
+/// "poison".
 Report crashed(const Lease& lease, TimePoint now);
 
-/// Whether the attempt must be marked as started, durably, before it runs: a suspect, or a task that one crash
-/// would end.
+/// Whether the attempt must be marked as started, durably, before it runs: a suspect, or a task that one
+/// crash would end.
 bool must_mark(const Task& task) noexcept;
 /// Whether a worker died while it held this task: a process runs one such at a time.
 bool suspect(const Task& task) noexcept;
 
-// ---- What operators do -------------------------------------------------------------------------------------
+// ---- What operators do
+// -------------------------------------------------------------------------------------
 
 /// The changes that an act comes to, for disjoint sets of states: to be tried one after the other on what the
 /// one before answered with `wrong_state`.

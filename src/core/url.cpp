@@ -28,8 +28,11 @@ std::string unescape(std::string_view text, std::string_view url) {
     const int high = i + 2 < text.size() ? value(text[i + 1]) : -1;
     const int low = i + 2 < text.size() ? value(text[i + 2]) : -1;
     if (high < 0 || low < 0) {
-      throw Error{ErrorKind::invalid,
-                  fmt::format("store URL \"{}\": a '%' must be followed by two hexadecimal digits; write %25 for '%' itself", url)};
+      throw Error{
+          ErrorKind::invalid,
+          fmt::format(
+              "store URL \"{}\": a '%' must be followed by two hexadecimal digits; write %25 for '%' itself",
+              url)};
     }
     out += static_cast<char>(high * 16 + low);
     i += 2;
@@ -42,8 +45,9 @@ std::string unescape(std::string_view text, std::string_view url) {
 Url Url::parse(std::string_view text) {
   const std::size_t colon = text.find(':');
   if (colon == std::string_view::npos || colon == 0) {
-    throw Error{ErrorKind::invalid,
-                fmt::format("store URL \"{}\" has no scheme; write for instance sqlite:jobs.db or memory:", text)};
+    throw Error{
+        ErrorKind::invalid,
+        fmt::format("store URL \"{}\" has no scheme; write for instance sqlite:jobs.db or memory:", text)};
   }
   Url url;
   url.scheme = text.substr(0, colon);
@@ -56,11 +60,13 @@ Url Url::parse(std::string_view text) {
     const std::string_view pair = rest.substr(0, end);
     const std::size_t equals = pair.find('=');
     if (equals == std::string_view::npos || equals == 0) {
-      throw Error{ErrorKind::invalid, fmt::format("store URL \"{}\": option \"{}\" must be name=value", text, pair)};
+      throw Error{ErrorKind::invalid,
+                  fmt::format("store URL \"{}\": option \"{}\" must be name=value", text, pair)};
     }
     const std::string name{pair.substr(0, equals)};
     if (!url.query.emplace(name, unescape(pair.substr(equals + 1), text)).second) {
-      throw Error{ErrorKind::invalid, fmt::format("store URL \"{}\": option \"{}\" is given twice", text, name)};
+      throw Error{ErrorKind::invalid,
+                  fmt::format("store URL \"{}\": option \"{}\" is given twice", text, name)};
     }
     rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
   }
@@ -70,9 +76,10 @@ Url Url::parse(std::string_view text) {
 void Url::allow_only(std::initializer_list<std::string_view> names) const {
   for (const auto& [name, value] : query) {
     if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-    throw Error{ErrorKind::invalid, fmt::format("store URL {}: there is no option \"{}\"; {}", scheme, name,
-                                                names.size() == 0 ? "it takes none"
-                                                                  : fmt::format("it takes: {}", fmt::join(names, ", ")))};
+    throw Error{ErrorKind::invalid,
+                fmt::format("store URL {}: there is no option \"{}\"; {}", scheme, name,
+                            names.size() == 0 ? "it takes none"
+                                              : fmt::format("it takes: {}", fmt::join(names, ", ")))};
   }
 }
 

@@ -66,8 +66,9 @@ double random_unit() { return static_cast<double>(random_bits() >> 11U) * 0x1.0p
 
 Uuid make_uuid() {
   // Milliseconds in the upper bits, 4,096ths of a millisecond in the lower twelve.
-  const auto nanoseconds = static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+  const auto nanoseconds = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                                          std::chrono::system_clock::now().time_since_epoch())
+                                                          .count());
   std::uint64_t tick = (nanoseconds / 1'000'000 << 12U) | (nanoseconds % 1'000'000 * 4096 / 1'000'000);
   if (tick <= buffer.last_tick && buffer.last_tick - tick < (10'000ULL << 12U)) tick = buffer.last_tick + 1;
   buffer.last_tick = tick;

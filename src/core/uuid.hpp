@@ -10,8 +10,8 @@ namespace tidemill {
 
 using Uuid = std::array<std::uint8_t, 16>;
 
-/// A new UUID version 7 (RFC 9562, method 3): ordered by time to a quarter of a microsecond, and strictly within
-/// a thread, so that keys made one after the other lie side by side in an index; 62 bits are random.
+/// A new UUID version 7 (RFC 9562, method 3): ordered by time to a quarter of a microsecond, and strictly
+/// within a thread, so that keys made one after the other lie side by side in an index; 62 bits are random.
 ///
 /// Thread safety: may be called from any thread, and after fork().
 Uuid make_uuid();

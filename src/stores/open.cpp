@@ -16,7 +16,8 @@ namespace {
 
 [[noreturn]] void unknown_scheme(const Url& url) {
   throw Error{ErrorKind::invalid,
-              fmt::format("there is no store \"{}:\"; there are sqlite: (as in sqlite:jobs.db) and memory:", url.scheme)};
+              fmt::format("there is no store \"{}:\"; there are sqlite: (as in sqlite:jobs.db) and memory:",
+                          url.scheme)};
 }
 
 SqliteOptions sqlite_options(const Url& url) {
@@ -40,8 +41,9 @@ SqliteOptions sqlite_options(const Url& url) {
 std::unique_ptr<Store> open_memory_url(const Url& url, const OpenOptions& options) {
   url.allow_only({});
   if (!url.path.empty()) {
-    throw Error{ErrorKind::invalid,
-                fmt::format("store URL \"memory:{}\": a store in memory has no name; write memory:", url.path)};
+    throw Error{
+        ErrorKind::invalid,
+        fmt::format("store URL \"memory:{}\": a store in memory has no name; write memory:", url.path)};
   }
   return open_memory({.clock = options.clock});
 }

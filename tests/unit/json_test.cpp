@@ -96,8 +96,10 @@ TEST(Json, AMistakeIsNamedByItsPlace) {
   EXPECT_EQ(error_of(R"({"to":1})"), "payload: to must be a string, and is of type int64");
   EXPECT_EQ(error_of(R"({"copies":[{"number":1},{"number":256}]})"),
             "payload: copies.1.number must be a number in range, and is of type int64");
-  EXPECT_EQ(error_of(R"({"weights":{"k":"x"}})"), "payload: weights.k must be a number, and is of type string");
-  EXPECT_EQ(error_of(R"({"most":-1})"), "payload: most must be a whole number from 0 in range, and is of type int64");
+  EXPECT_EQ(error_of(R"({"weights":{"k":"x"}})"),
+            "payload: weights.k must be a number, and is of type string");
+  EXPECT_EQ(error_of(R"({"most":-1})"),
+            "payload: most must be a whole number from 0 in range, and is of type int64");
   EXPECT_EQ(error_of(R"({"copies":{}})"), "payload: copies must be an array, and is of type object");
   EXPECT_EQ(error_of("[]"), "payload: must be an object, and is of type array");
 }
