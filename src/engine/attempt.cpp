@@ -57,15 +57,22 @@ namespace detail {
 // ---- Running and stopping
 // -----------------------------------------------------------------------------------
 
-Attempt::Attempt(Lease lease, std::shared_ptr<engine::AttemptOwner> owner, Steady hold_until)
-    : lease_(std::move(lease)), owner_(std::move(owner)), hold_until_(hold_until) {}
+Attempt::Attempt(Lease lease, std::shared_ptr<engine::AttemptOwner> owner, Steady claimed_at,
+                 Steady hold_until)
+    : lease_(std::move(lease)), owner_(std::move(owner)), claimed_at_(claimed_at), hold_until_(hold_until) {}
 
 void Attempt::begin(TimePoint now, Steady at, Steady due, StopReason due_reason) noexcept {
   started_at_ = now;
   begun_at_ = at;
   due_ = due;
   due_reason_ = due_reason;
-  begun_.store(true, std::memory_order_release);
+  begun_.store(true);  // In one order with the watch's planning: see WorkerWatch::expect.
+}
+
+Duration Attempt::ran() const noexcept {
+  const Steady settled_at = settled_at_.load(std::memory_order_relaxed);
+  const Steady until = settled_at == Steady{} ? std::chrono::steady_clock::now() : settled_at;
+  return std::chrono::duration_cast<Duration>(until - begun_at_);
 }
 
 bool Attempt::stop(StopReason reason, Steady at) noexcept {
@@ -92,8 +99,7 @@ bool Attempt::returned(Outcome outcome) noexcept {
     const bool follows = outcome.kind() == Outcome::Kind::deferred && deferred_ && !completed_;
     if (follows) return false;
     completed_ = true;  // What a completion says from now on comes too late.
-    if (settled_.load(std::memory_order_relaxed)) return true;
-    settled_.store(true, std::memory_order_release);
+    if (!settle()) return true;
     if (early_) {
       outcome = std::move(*early_);
     } else if (outcome.kind() == Outcome::Kind::deferred) {
@@ -124,16 +130,23 @@ void Attempt::complete(Outcome outcome) noexcept {
       early_ = std::move(outcome);
       return;
     }
-    settles = !settled_.exchange(true, std::memory_order_acq_rel);
+    settles = settle();
   }
   const auto self = shared_from_this();
   if (settles) owner_->ended(self, std::move(outcome));
   owner_->released(self);
 }
 
+bool Attempt::settle() noexcept {
+  if (settled_.load(std::memory_order_relaxed)) return false;
+  settled_at_.store(std::chrono::steady_clock::now(), std::memory_order_relaxed);
+  settled_.store(true, std::memory_order_release);
+  return true;
+}
+
 bool Attempt::abandon() noexcept {
   const std::lock_guard lock{mutex_};
-  if (settled_.exchange(true, std::memory_order_acq_rel)) return false;
+  if (!settle()) return false;
   abandoned_.store(true, std::memory_order_release);
   return true;
 }
@@ -253,7 +266,7 @@ class Waiting final : public AttemptOwner {
 RanHere run_here(Lease lease, const Router& router, const rules::Policy& policy, StoreClock& clock) {
   const auto owner = std::make_shared<Waiting>(clock);
   const TimePoint now = clock.now();
-  RanHere ran{std::make_shared<detail::Attempt>(std::move(lease), owner, Steady::max())};
+  RanHere ran{std::make_shared<detail::Attempt>(std::move(lease), owner, Steady{}, Steady::max())};
   const Lease& held = ran.attempt->lease();
   if (auto refused = rules::refuse(held, now)) {
     ran.report = std::move(*refused);

@@ -45,13 +45,13 @@ namespace tidemill::detail {
 /// Shared by the handler (through Context and Completion) and the worker. Its outcome is settled exactly
 /// once: by what the handler returns, by the completion, or by the worker that abandons it.
 ///
-/// Thread safety: all members may be called from any thread, but for `slot` and `place`, which belong to the
-/// pool.
+/// Thread safety: all members may be called from any thread, but for `slot`, which belongs to the pool.
 class Attempt : public std::enable_shared_from_this<Attempt> {
  public:
   using Steady = engine::Steady;
 
-  Attempt(Lease lease, std::shared_ptr<engine::AttemptOwner> owner, Steady hold_until);
+  /// `claimed_at` is when the claim was sent.
+  Attempt(Lease lease, std::shared_ptr<engine::AttemptOwner> owner, Steady claimed_at, Steady hold_until);
   Attempt(const Attempt&) = delete;
   Attempt& operator=(const Attempt&) = delete;
 
@@ -60,12 +60,13 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
 
   // ---- The lease ----
 
+  Steady claimed_at() const noexcept { return claimed_at_; }
   /// Until when the lease is ours by our own count.
-  Steady hold_until() const noexcept { return hold_until_.load(std::memory_order_relaxed); }
-  void extend(Steady until) noexcept { hold_until_.store(until, std::memory_order_relaxed); }
+  Steady hold_until() const noexcept { return hold_until_.load(); }
+  void extend(Steady until) noexcept { hold_until_.store(until); }
   /// What the store signalled: cancel or hold, none until then.
-  Signal signal() const noexcept { return signal_.load(std::memory_order_relaxed); }
-  void set_signal(Signal signal) noexcept { signal_.store(signal, std::memory_order_relaxed); }
+  Signal signal() const noexcept { return signal_.load(); }
+  void set_signal(Signal signal) noexcept { signal_.store(signal); }
   /// The attempt is marked as started in the store.
   bool marked() const noexcept { return marked_.load(std::memory_order_acquire); }
   void set_marked() noexcept { marked_.store(true, std::memory_order_release); }
@@ -74,9 +75,11 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
 
   /// The handler is about to be called.
   void begin(TimePoint now, Steady at, Steady due, StopReason due_reason) noexcept;
-  bool begun() const noexcept { return begun_.load(std::memory_order_acquire); }
+  bool begun() const noexcept { return begun_.load(); }
   TimePoint started_at() const noexcept { return started_at_; }
   Steady begun_at() const noexcept { return begun_at_; }
+  /// How long it has run; until now, if it isn't settled.
+  Duration ran() const noexcept;
   /// When time-out or deadline stop it, and which.
   Steady due() const noexcept { return due_; }
   StopReason due_reason() const noexcept { return due_reason_; }
@@ -100,7 +103,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   Completion defer();
   /// The completion was called.
   void complete(Outcome outcome) noexcept;
-  /// Settles it without the handler's word, whose later outcome is dropped. False if it is settled.
+  /// Settles it without the handler's word, whose later outcome is dropped. False if it is settled already.
   bool abandon() noexcept;
   bool settled() const noexcept { return settled_.load(std::memory_order_acquire); }
   bool abandoned() const noexcept { return abandoned_.load(std::memory_order_acquire); }
@@ -119,8 +122,12 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   std::size_t slot = 0;  ///< While it has one.
 
  private:
+  /// False if it was settled before. REQUIRES: mutex_ is held.
+  bool settle() noexcept;
+
   const Lease lease_;
   const std::shared_ptr<engine::AttemptOwner> owner_;
+  const Steady claimed_at_;
   std::atomic<Steady> hold_until_;
   std::atomic<Signal> signal_{Signal::none};
   std::atomic<bool> marked_{false};
@@ -131,6 +138,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   Steady due_ = Steady::max();
   StopReason due_reason_ = StopReason::none;
   std::atomic<bool> begun_{false};
+  std::atomic<Steady> settled_at_{Steady{}};
 
   std::atomic<Steady> stopped_at_{Steady{}};
   std::atomic<StopReason> reason_{StopReason::none};
