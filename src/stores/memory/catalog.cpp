@@ -18,7 +18,8 @@ using namespace std::chrono_literals;
 
 /// A worker that has been silent for longer is taken for dead.
 constexpr auto worker_alive = 1min;
-/// Rows that `find` looks at between two looks at the clock; so many at least in any call, so that each goes on.
+/// Rows that `find` looks at between two looks at the clock; so many at least in any call, so that each goes
+/// on.
 constexpr std::size_t rows_a_look = 64;
 
 bool matches_kind(const std::string& pattern, const std::string& kind) {
@@ -28,7 +29,9 @@ bool matches_kind(const std::string& pattern, const std::string& kind) {
 }
 
 bool matches(const Filter& filter, const Task& task) {
-  const auto contains = [&](const std::string& field) { return field.find(filter.text) != std::string::npos; };
+  const auto contains = [&](const std::string& field) {
+    return field.find(filter.text) != std::string::npos;
+  };
   return (filter.queue.empty() || task.ref.queue == filter.queue) && matches_kind(filter.kind, task.kind) &&
          (filter.group.empty() || task.group == filter.group) && filter.states.has(task.state) &&
          (filter.text.empty() || contains(task.ref.id) || contains(task.payload) || contains(task.error)) &&
@@ -37,8 +40,8 @@ bool matches(const Filter& filter, const Task& task) {
 
 /// A cursor is the position of the last row that was looked at: it needs no row to be there any more.
 std::string to_cursor(const Position& place) {
-  return fmt::format("{}:{}:{}:{}:{}", static_cast<int>(place.state), place.rank, place.at.time_since_epoch().count(),
-                     place.sequence, place.queue);
+  return fmt::format("{}:{}:{}:{}:{}", static_cast<int>(place.state), place.rank,
+                     place.at.time_since_epoch().count(), place.sequence, place.queue);
 }
 
 Position from_cursor(std::string_view cursor) {
@@ -134,7 +137,8 @@ Changed MemoryStore::change_one(const Ref& ref, const Change& change, TimePoint 
     ++members_[row->task.worker].signals;
     return Changed::signalled;
   }
-  if (!allowed(from, change.to)) return Changed::failed;
+  // Pending to active is in the table, but claim alone may make that move: it comes with a lease.
+  if (change.to == State::active || !allowed(from, change.to)) return Changed::failed;
 
   if (change.release_key) rows_.release_key(*row);
   if (change.to == State::gone) {
@@ -232,7 +236,8 @@ std::size_t MemoryStore::erase_schedules(std::span<const std::string> ids, const
   return count;
 }
 
-std::vector<Stat> MemoryStore::stats(std::string_view queue, Span span, TimePoint from, TimePoint to, const Call&) {
+std::vector<Stat> MemoryStore::stats(std::string_view queue, Span span, TimePoint from, TimePoint to,
+                                     const Call&) {
   const std::lock_guard lock{mutex_};
   std::vector<Stat> answer;
   for (auto at = stats_.lower_bound({span, from, {}, {}}); at != stats_.end(); ++at) {

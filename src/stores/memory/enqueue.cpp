@@ -24,14 +24,16 @@ std::string refusal(const Task& task, const Capabilities& capabilities) {
   }
   const std::size_t size = size_of(task);
   if (size > capabilities.task_bytes_max) {
-    return fmt::format("kind, payload and headers have {} bytes; {} are allowed", size, capabilities.task_bytes_max);
+    return fmt::format("kind, payload and headers have {} bytes; {} are allowed", size,
+                       capabilities.task_bytes_max);
   }
   return {};
 }
 
 /// Whether nothing has happened to the task yet that a replacement would undo.
 bool replaceable(const Task& task) {
-  const States waiting = States{State::scheduled} + State::pending + State::aggregating + State::held + State::blocked;
+  const States waiting =
+      States{State::scheduled} + State::pending + State::aggregating + State::held + State::blocked;
   return waiting.has(task.state) && task.attempt == 0 && task.crashes == 0;
 }
 
@@ -45,7 +47,8 @@ void place(Row& row, const Task& given, TimePoint now) {
 
 }  // namespace
 
-std::vector<Enqueued> MemoryStore::enqueue(std::span<const Task> tasks, const Call& call, Transaction* inside) {
+std::vector<Enqueued> MemoryStore::enqueue(std::span<const Task> tasks, const Call& call,
+                                           Transaction* inside) {
   if (inside != nullptr) {
     throw Error{ErrorKind::unsupported, "the memory store can't take part in a database's transaction"};
   }
@@ -67,7 +70,8 @@ Enqueued MemoryStore::put(const Task& task, TimePoint now) {
 
   const Firing& firing = *task.firing;
   if (!fires(firing)) {
-    return {Put::fired, {}, fmt::format("schedule \"{}\" has fired, is paused, or was changed", firing.schedule)};
+    return {
+        Put::fired, {}, fmt::format("schedule \"{}\" has fired, is paused, or was changed", firing.schedule)};
   }
   Enqueued answer = put_task(task, now);
   const bool put_in = answer.put == Put::created || answer.put == Put::replaced;
@@ -80,7 +84,8 @@ Enqueued MemoryStore::put(const Task& task, TimePoint now) {
 }
 
 Enqueued MemoryStore::put_task(const Task& task, TimePoint now) {
-  if (rows_.find(task.ref) != nullptr) return {Put::exists, task.ref.id, "a task with this id is in the queue"};
+  if (rows_.find(task.ref) != nullptr)
+    return {Put::exists, task.ref.id, "a task with this id is in the queue"};
   if (task.unique) {
     if (auto answer = put_over_key(task, now)) return std::move(*answer);
   }
@@ -93,8 +98,8 @@ std::optional<Enqueued> MemoryStore::put_over_key(const Task& task, TimePoint no
   if (key == nullptr) return {};
   const std::string id = key->holder;
   Row* row = rows_.find({task.ref.queue, id});
-  const bool ended = row == nullptr || row->sequence != key->sequence || row->task.state == State::completed ||
-                     row->task.state == State::archived;
+  const bool ended = row == nullptr || row->sequence != key->sequence ||
+                     row->task.state == State::completed || row->task.state == State::archived;
   if (ended || task.unique->on_conflict != OnConflict::replace) {
     return Enqueued{Put::exists, id, fmt::format("task {} holds the unique key", id)};
   }

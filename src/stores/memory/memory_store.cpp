@@ -102,7 +102,8 @@ Claimed MemoryStore::claim(const Claim& claim, const Call& call) {
 Signal MemoryStore::beat(const Beat& beat, Duration lease, TimePoint now) {
   if (beat.lease == nullptr) return Signal::lost;
   Row* row = rows_.find(beat.lease->task.ref);
-  if (row == nullptr || row->task.state != State::active || row->token != beat.lease->token) return Signal::lost;
+  if (row == nullptr || row->task.state != State::active || row->token != beat.lease->token)
+    return Signal::lost;
   rows_.edit(*row, [&](Row& edited) { edited.lease_end = now + lease; });
   if (beat.started) row->started = true;
   if (beat.progress) row->task.progress = *beat.progress;

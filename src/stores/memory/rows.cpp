@@ -9,7 +9,9 @@ namespace {
 constexpr TimePoint time_min = TimePoint::min();
 
 /// What a waiting worker must look at again: there may be something to claim, or something is due sooner.
-bool rings(State state) { return state == State::pending || state == State::scheduled || state == State::retry; }
+bool rings(State state) {
+  return state == State::pending || state == State::scheduled || state == State::retry;
+}
 
 }  // namespace
 
@@ -17,7 +19,8 @@ Position position(const Row& row) {
   const Task& task = row.task;
   Position place{task.ref.queue, task.state, 0, row.place, row.sequence};
   if (task.state == State::pending) place.rank = -std::int64_t{task.priority};
-  if (task.state == State::scheduled || task.state == State::retry) place.at = task.run_at.value_or(row.place);
+  if (task.state == State::scheduled || task.state == State::retry)
+    place.at = task.run_at.value_or(row.place);
   if (task.state == State::active) place.at = row.lease_end;
   return place;
 }
@@ -90,7 +93,8 @@ std::vector<Row*> Rows::to_purge(TimePoint now, std::size_t limit) {
 
 Row* Rows::front(std::string_view queue) {
   const auto first = order_.lower_bound({std::string{queue}, State::pending, INT64_MIN, time_min, 0});
-  if (first == order_.end() || first->first.queue != queue || first->first.state != State::pending) return nullptr;
+  if (first == order_.end() || first->first.queue != queue || first->first.state != State::pending)
+    return nullptr;
   return first->second;
 }
 

@@ -16,7 +16,8 @@ namespace tidemill::memory {
 
 /// A task at rest, with what only the store knows of it.
 struct Row {
-  Task task = {};  ///< `run_at` is when it is or was due; `unique` is as given, whether it still holds the key or not.
+  Task task = {};  ///< `run_at` is when it is or was due; `unique` is as given, whether it still holds the
+                   ///< key or not.
   std::uint64_t sequence = 0;  ///< Of its insertion: decides where times are equal.
   TimePoint place{};  ///< Since when it is pending, also while active; else when it came into its state.
   TimePoint lease_end{};
@@ -75,8 +76,8 @@ class Rows {
     enter(row);
   }
 
-  /// Rows in one of these states whose time has come (due, or the lease's end), by that time; `limit` at most.
-  /// An empty queue: all.
+  /// Rows in one of these states whose time has come (due, or the lease's end), by that time; `limit` at
+  /// most. An empty queue: all.
   std::vector<Row*> past(States states, TimePoint now, std::size_t limit, std::string_view queue);
   /// Ended tasks past their retention, the oldest first.
   std::vector<Row*> to_purge(TimePoint now, std::size_t limit);

@@ -17,9 +17,9 @@ namespace tidemill::memory {
 struct Member {
   std::optional<WorkerInfo> info = {};  ///< None until it has beaten.
   Signal signal = Signal::none;
-  TimePoint called_at{};          ///< Its last claim or renew.
-  std::uint64_t seen = 0;         ///< The last change that it knew of when its last claim or wait returned.
-  std::uint64_t signals = 0;      ///< How many there have been for it and its leases …
+  TimePoint called_at{};           ///< Its last claim or renew.
+  std::uint64_t seen = 0;          ///< The last change that it knew of when its last claim or wait returned.
+  std::uint64_t signals = 0;       ///< How many there have been for it and its leases …
   std::uint64_t signals_seen = 0;  ///< … and when its last renew or wait returned.
 };
 
@@ -32,8 +32,8 @@ class MemoryStore final : public Store, public Catalog {
   std::vector<Enqueued> enqueue(std::span<const Task> tasks, const Call& call, Transaction* inside) override;
   Claimed claim(const Claim& claim, const Call& call) override;
   std::vector<Reported> report(std::span<const Report> reports, const Call& call) override;
-  Renewed renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease, std::span<const Stat> stats,
-                const Call& call) override;
+  Renewed renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
+                std::span<const Stat> stats, const Call& call) override;
   Swept sweep(std::string_view worker, Duration lease, std::size_t limit, const Call& call) override;
   Wake wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,
             std::stop_token stop) override;
@@ -53,7 +53,8 @@ class MemoryStore final : public Store, public Catalog {
   std::vector<StoredSchedule> schedules(std::optional<TimePoint> due_by, const Call& call) override;
   std::vector<bool> put_schedules(std::span<const PutSchedule> puts, const Call& call) override;
   std::size_t erase_schedules(std::span<const std::string> ids, const Call& call) override;
-  std::vector<Stat> stats(std::string_view queue, Span span, TimePoint from, TimePoint to, const Call& call) override;
+  std::vector<Stat> stats(std::string_view queue, Span span, TimePoint from, TimePoint to,
+                          const Call& call) override;
 
  private:
   using StatName = std::tuple<Span, TimePoint, std::string, std::string>;

@@ -1,0 +1,206 @@
+// What all files of the suite share; and the stores that it runs on.
+#include "contract.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <system_error>
+
+#include <unistd.h>
+
+namespace tidemill::contract {
+
+TimePoint TestClock::now() const {
+  const std::lock_guard lock{mutex_};
+  return now_;
+}
+
+std::chrono::steady_clock::time_point TestClock::steady() const {
+  const std::lock_guard lock{mutex_};
+  return steady_;
+}
+
+void TestClock::advance(Duration by) {
+  const std::lock_guard lock{mutex_};
+  now_ += by;
+  steady_ += by;
+}
+
+void PrintTo(const Backend& backend, std::ostream* out) { *out << backend.name; }
+
+const std::vector<Backend>& backends() {
+  static const std::vector<Backend> all = {
+      {.name = "memory", .url = [](const auto&) { return std::string{"memory:"}; }, .durable = false},
+      {.name = "sqlite",
+       // What is lost with the power is not what this suite is about, so it doesn't wait for the disk.
+       .url =
+           [](const auto& directory) {
+             return "sqlite:" + (directory / "jobs.db").string() + "?synchronous=normal";
+           }},
+  };
+  return all;
+}
+
+std::vector<Backend> durable_backends() {
+  std::vector<Backend> durable;
+  for (const Backend& backend : backends()) {
+    if (backend.durable) durable.push_back(backend);
+  }
+  return durable;
+}
+
+std::string name_of(const testing::TestParamInfo<Backend>& info) { return info.param.name; }
+
+Directory::Directory() {
+  static std::atomic<int> count{0};
+  path_ = std::filesystem::temp_directory_path() /
+          ("tidemill-contract-" + std::to_string(::getpid()) + "-" + std::to_string(++count));
+  std::filesystem::create_directories(path_);
+}
+
+Directory::~Directory() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+Contract::Contract() { reopen(); }
+
+void Contract::reopen() {
+  store_.reset();
+  store_ = open(GetParam().url(directory_.path()), {.clock = &clock});
+}
+
+void Contract::need(std::initializer_list<Feature> features) {
+  for (const Feature feature : features) {
+    const auto limit = store().capabilities().limits.find(feature);
+    if (limit != store().capabilities().limits.end() && limit->second.absent) {
+      GTEST_SKIP() << "the store has no " << to_string(feature) << ": " << limit->second.text;
+    }
+  }
+}
+
+Task Contract::task(std::string id, std::string queue, State state) {
+  Task task;
+  task.ref = {std::move(queue), std::move(id)};
+  task.state = state;
+  task.kind = "kind";
+  task.payload = "payload";
+  return task;
+}
+
+Task Contract::delayed(std::string id, Duration delay, std::string queue) {
+  Task late = task(std::move(id), std::move(queue), State::scheduled);
+  late.delay = delay;
+  return late;
+}
+
+Task Contract::keyed(std::string id, std::string key, Unique unique) {
+  Task one = task(std::move(id));
+  unique.key = std::move(key);
+  one.unique = std::move(unique);
+  return one;
+}
+
+std::vector<Put> Contract::put_all(const std::vector<Task>& tasks) {
+  std::vector<Put> puts;
+  for (const Enqueued& answer : store().enqueue(tasks, call())) puts.push_back(answer.put);
+  return puts;
+}
+
+Claimed Contract::claim(const Take& take) {
+  std::vector<Want> wants;
+  for (const std::string_view queue : take.queues) wants.push_back({queue, take.most});
+  return store().claim({.worker = take.worker,
+                        .wants = wants,
+                        .count_max = take.most,
+                        .bytes_max = take.bytes_max,
+                        .lease = take.lease},
+                       call());
+}
+
+Lease Contract::claim_one(std::string_view worker, Duration lease) {
+  Claimed claimed = claim({.worker = worker, .lease = lease});
+  if (claimed.leases.size() == 1) return std::move(claimed.leases.front());
+  ADD_FAILURE() << "there is nothing to claim";
+  return {};
+}
+
+Report Contract::outcome(const Lease& lease, State to) {
+  Report report;
+  report.lease = &lease;
+  report.to = to;
+  report.attempt = lease.task.attempt;
+  report.retries = lease.task.retries;
+  report.crashes = lease.task.crashes;
+  report.deferrals = lease.task.deferrals;
+  report.release_key = to == State::gone || to == State::completed || to == State::archived;
+  return report;
+}
+
+WorkerInfo Contract::worker(std::string id, std::string state) {
+  WorkerInfo info;
+  info.id = std::move(id);
+  info.state = std::move(state);
+  return info;
+}
+
+Signal Contract::beat(const Beat& beat, Duration lease) {
+  return store().renew(worker("w1"), {&beat, 1}, lease, {}, call()).leases.at(0);
+}
+
+std::optional<Task> Contract::get(const std::string& id, const std::string& queue) {
+  const Ref ref{queue, id};
+  return catalog().get({&ref, 1}, call()).at(0);
+}
+
+State Contract::state_of(const std::string& id) {
+  const auto found = get(id);
+  return found ? found->state : State::gone;
+}
+
+std::vector<Task> Contract::find(const Filter& filter, std::size_t limit) {
+  std::vector<Task> tasks;
+  std::string cursor;
+  do {
+    Page page = catalog().find(filter, cursor, limit, 10s, call());
+    EXPECT_LE(page.tasks.size(), limit);
+    for (Task& each : page.tasks) tasks.push_back(std::move(each));
+    cursor = page.next;
+  } while (!cursor.empty());
+  return tasks;
+}
+
+std::vector<std::string> Contract::ids(const Filter& filter, std::size_t limit) {
+  return ids_of(find(filter, limit));
+}
+
+Changed Contract::change(const std::string& id, const Change& change) {
+  const Ref ref{"q", id};
+  return catalog().change({&ref, 1}, change, call()).at(0);
+}
+
+std::optional<QueueInfo> Contract::queue(const std::string& name) {
+  for (QueueInfo& info : catalog().queues(call())) {
+    if (info.name == name) return std::move(info);
+  }
+  return {};
+}
+
+std::vector<std::string> ids_of(const std::vector<Lease>& leases) {
+  std::vector<std::string> ids;
+  for (const Lease& lease : leases) ids.push_back(lease.task.ref.id);
+  return ids;
+}
+
+std::vector<std::string> ids_of(const std::vector<Task>& tasks) {
+  std::vector<std::string> ids;
+  for (const Task& task : tasks) ids.push_back(task.ref.id);
+  return ids;
+}
+
+std::vector<Task> numbered(std::size_t count, const std::string& prefix, const Task& like) {
+  std::vector<Task> tasks(count, like);
+  for (std::size_t i = 0; i < count; ++i) tasks[i].ref.id = prefix + std::to_string(i);
+  return tasks;
+}
+
+}  // namespace tidemill::contract
