@@ -1,0 +1,179 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+/// libsqlite3 with owners instead of pointers. Knows nothing of tasks.
+namespace tidemill::sqlite {
+
+/// SQLite refused. The message is SQLite's own, with the extended code's name for what it can't express.
+class Failure : public std::exception {
+ public:
+  Failure(int code, std::string message) : code_(code), message_(std::move(message)) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+  /// The primary result code: SQLITE_BUSY, SQLITE_FULL …
+  int code() const noexcept { return code_ & 0xff; }
+  int extended_code() const noexcept { return code_; }
+
+ private:
+  int code_;
+  std::string message_;
+};
+
+/// Bytes that are bound as a BLOB; a std::string_view is bound as TEXT.
+struct Blob {
+  std::string_view bytes;
+};
+
+/// An SQL text that lives as long as the program. Its address is its identity: a connection prepares each once.
+struct Sql {
+  const char* text;
+};
+
+/// Puts texts together when the program is compiled: `constexpr auto text = join("SELECT ", columns, " FROM …");`
+/// `text.data()` ends in a zero.
+template <std::size_t... N>
+consteval auto join(const char (&... parts)[N]) {
+  std::array<char, (N + ... + 0) - sizeof...(N) + 1> text{};
+  std::size_t at = 0;
+  const auto append = [&](const char* part, std::size_t size) {
+    for (std::size_t i = 0; i + 1 < size; ++i) text[at++] = part[i];
+  };
+  (append(parts, N), ...);
+  return text;
+}
+
+class Connection;
+
+/// A prepared statement with its parameters bound, for as long as this object lives: then it is reset, so that
+/// no read transaction is left open, and may be used again. What is bound as text or blob must live as long, and
+/// no second Query of the same Sql may be made meanwhile.
+class Query {
+ public:
+  Query(const Query&) = delete;
+  Query& operator=(const Query&) = delete;
+  Query(Query&& other) noexcept : statement_(std::exchange(other.statement_, nullptr)) {}
+  ~Query();
+
+  /// False when there is no further row. Throws Failure.
+  bool step();
+
+  bool null(int column) const;
+  std::int64_t integer(int column) const;
+  std::optional<std::int64_t> optional_integer(int column) const;
+  /// Of TEXT or BLOB, byte by byte; valid until the next step. Empty for NULL.
+  std::string_view bytes(int column) const;
+  bool is_blob(int column) const;
+
+ private:
+  friend class Connection;
+  explicit Query(sqlite3_stmt* statement) : statement_(statement) {}
+  sqlite3_stmt* statement_;
+};
+
+struct ConnectionOptions {
+  bool create = false;
+  bool read_only = false;
+  std::chrono::milliseconds busy_timeout{5000};
+};
+
+/// One connection and the statements prepared on it.
+///
+/// Thread safety: none; one thread at a time.
+class Connection {
+ public:
+  /// Opens a file. Throws Failure.
+  Connection(const std::string& path, const ConnectionOptions& options);
+  /// Borrows a connection that must outlive this object; `schema` is the name there of the database that the
+  /// statements call main.
+  Connection(sqlite3* borrowed, std::string schema);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  /// Runs any number of statements and drops their rows. Throws Failure.
+  void execute(const std::string& script);
+
+  /// Binds the arguments to ?1, ?2 …: integers, enumerations, bool, std::string_view, Blob, nullptr, or an
+  /// optional of these. Throws Failure.
+  template <class... Args>
+  Query query(const Sql& sql, const Args&... args) {
+    Query query{prepared(sql)};
+    int index = 0;
+    (bind(query.statement_, ++index, args), ...);
+    return query;
+  }
+
+  /// For statements without rows: runs to the end, and returns how many rows were changed.
+  template <class... Args>
+  int run(const Sql& sql, const Args&... args) {
+    Query query = this->query(sql, args...);
+    while (query.step()) {
+    }
+    return changes();
+  }
+
+  int changes() const noexcept;
+  std::int64_t last_row() const noexcept;
+  bool in_transaction() const noexcept;
+
+  /// From now on, whoever meets a lock gives up at this instant.
+  void give_up_at(std::chrono::steady_clock::time_point instant) noexcept { give_up_at_ = instant; }
+  std::chrono::milliseconds busy_timeout() const noexcept { return busy_timeout_; }
+
+  sqlite3* handle() const noexcept { return db_; }
+
+ private:
+  sqlite3_stmt* prepared(const Sql& sql);
+  [[noreturn]] void fail(int code) const;
+
+  static void check_bind(sqlite3_stmt* statement, int code);
+  static void bind_integer(sqlite3_stmt* statement, int index, std::int64_t value);
+  static void bind(sqlite3_stmt* statement, int index, std::nullptr_t);
+  static void bind(sqlite3_stmt* statement, int index, std::string_view text);
+  static void bind(sqlite3_stmt* statement, int index, Blob blob);
+  template <class T>
+    requires std::integral<T> || std::is_enum_v<T>
+  static void bind(sqlite3_stmt* statement, int index, T value) {
+    bind_integer(statement, index, static_cast<std::int64_t>(value));
+  }
+  template <class T>
+  static void bind(sqlite3_stmt* statement, int index, const std::optional<T>& value) {
+    if (value) {
+      bind(statement, index, *value);
+    } else {
+      bind(statement, index, nullptr);
+    }
+  }
+  /// Whatever knows how to pass itself on as one of the above.
+  template <class T>
+    requires requires(const T& value) { value.bind_to([](const auto&) {}); }
+  static void bind(sqlite3_stmt* statement, int index, const T& value) {
+    value.bind_to([&](const auto& plain) { bind(statement, index, plain); });
+  }
+
+  static int wait_for_lock(void* self, int times) noexcept;
+
+  sqlite3* db_ = nullptr;
+  bool owns_ = true;
+  std::string schema_;
+  std::chrono::milliseconds busy_timeout_{};
+  std::chrono::steady_clock::time_point give_up_at_{};
+  std::unordered_map<const Sql*, sqlite3_stmt*> statements_;
+};
+
+}  // namespace tidemill::sqlite

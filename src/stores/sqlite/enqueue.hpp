@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include <tidemill/store.hpp>
+
+#include "stores/sqlite/write.hpp"
+
+namespace tidemill::sqlite_store {
+
+/// Enqueues in order, so that later ones see earlier ones. Expected conflicts raise no error in the database.
+std::vector<Enqueued> enqueue_all(Write& write, std::span<const Task> tasks, TimePoint now,
+                                  std::size_t task_bytes_max);
+
+/// For the size of a transaction.
+std::size_t bytes_of(std::span<const Task> tasks);
+
+}  // namespace tidemill::sqlite_store

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tidemill/task.hpp>
+
+#include "core/uuid.hpp"
+#include "drivers/sqlite/sqlite.hpp"
+
+/// How values lie in the tables of schema.cpp.
+namespace tidemill::sqlite_store {
+
+// ---- Lines: where a task stands, as one number -------------------------------------------------------------
+//
+//   line := queue << 16 | state << 8 | lane        lane := 128 - priority of a pending task, else 128
+//
+// Within its line a task is ordered by `at` and `seq`. So one index on (line, at) serves every state: a claim
+// reads the pending lines of a queue from the front, and promoting, sweeping and listing read theirs. One number
+// instead of three columns keeps the index small and its comparisons cheap, and as it has the same width in every
+// state, a claim rewrites a task's row in place and splits no page.
+
+inline constexpr std::int32_t priority_most = 127;
+
+constexpr std::int64_t first_line(std::int64_t queue, State state) {
+  return queue << 16 | static_cast<std::int64_t>(state) << 8;
+}
+constexpr std::int64_t last_line(std::int64_t queue, State state) { return first_line(queue, state) | 255; }
+constexpr std::int64_t line_of(std::int64_t queue, State state, std::int32_t priority = 0) {
+  return first_line(queue, state) | (128 - (state == State::pending ? priority : 0));
+}
+constexpr State state_of(std::int64_t line) { return static_cast<State>(line >> 8 & 255); }
+constexpr std::int64_t queue_of(std::int64_t line) { return line >> 16; }
+
+// ---- Ids ---------------------------------------------------------------------------------------------------
+
+/// A canonical UUID takes 16 bytes, as a BLOB; every other text stays TEXT. Refers to the text that it was made of.
+class StoredId {
+ public:
+  explicit StoredId(std::string_view text) : text_(text), uuid_(parse_uuid(text)) {}
+
+  template <class F>
+  void bind_to(F&& bind) const {
+    if (uuid_) {
+      bind(sqlite::Blob{{reinterpret_cast<const char*>(uuid_->data()), uuid_->size()}});
+    } else {
+      bind(text_);
+    }
+  }
+
+ private:
+  std::string_view text_;
+  std::optional<Uuid> uuid_;
+};
+
+/// The text of a column that a StoredId was bound to.
+std::string id_at(const sqlite::Query& row, int column);
+
+// ---- Times and usual values --------------------------------------------------------------------------------
+
+/// Times and durations are microseconds, times since 1970.
+inline std::int64_t stored(TimePoint time) { return time.time_since_epoch().count(); }
+inline std::int64_t stored(Duration duration) { return duration.count(); }
+inline std::optional<std::int64_t> stored(const std::optional<TimePoint>& time) {
+  return time ? std::optional{stored(*time)} : std::nullopt;
+}
+inline TimePoint time_of(std::int64_t value) { return TimePoint{Duration{value}}; }
+inline std::optional<TimePoint> time_of(std::optional<std::int64_t> value) {
+  return value ? std::optional{time_of(*value)} : std::nullopt;
+}
+
+/// What most tasks have is stored as NULL, which takes one byte and no time.
+inline constexpr std::int64_t usual_retries_max = 25;
+inline constexpr std::int64_t usual_crashes_max = 3;
+inline constexpr std::int64_t usual_timeout = 30LL * 60 * 1'000'000;
+
+inline std::optional<std::int64_t> unless(std::int64_t usual, std::int64_t value) {
+  return value == usual ? std::nullopt : std::optional{value};
+}
+inline std::optional<std::string_view> unless_empty(std::string_view text) {
+  return text.empty() ? std::nullopt : std::optional{text};
+}
+
+// ---- Tokens ------------------------------------------------------------------------------------------------
+
+/// What a lease's token says: the row, so that a report needs no search, and 64 random bits, which are new with
+/// every claim and are what is compared.
+struct Token {
+  std::int64_t seq = 0;
+  std::int64_t secret = 0;
+};
+
+std::string token_text(const Token& token);
+/// None when it is no token of this store.
+std::optional<Token> parse_token(std::string_view text) noexcept;
+
+// ---- Maps and lines of log ---------------------------------------------------------------------------------
+
+/// A JSON object of strings, as headers are stored. Bytes that are not UTF-8 go through unharmed.
+std::string write_map(const std::map<std::string, std::string>& map);
+/// Throws Error{corrupt} when `json` is no object. Of members that are no strings the JSON text is taken.
+std::map<std::string, std::string> read_map(std::string_view json);
+
+/// line := at (8 bytes) level (1) length (4) text, little-endian; one after the other.
+std::string write_lines(const std::vector<LogLine>& lines);
+/// Appends. Throws Error{corrupt}.
+void read_lines(std::string_view bytes, std::vector<LogLine>& lines);
+
+}  // namespace tidemill::sqlite_store

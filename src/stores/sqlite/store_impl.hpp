@@ -1,0 +1,62 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <tidemill/store.hpp>
+
+#include "stores/sqlite/hub.hpp"
+#include "stores/sqlite/lane.hpp"
+#include "stores/sqlite/names.hpp"
+#include "stores/sqlite/readers.hpp"
+#include "stores/sqlite/sqlite_store.hpp"
+
+namespace tidemill::sqlite_store {
+
+/// The port on an SQLite file. Here is only how calls get to the lane and to the readers; what they do there is in
+/// the files named after the verbs.
+class SqliteStore : public Store, public Catalog {
+ public:
+  explicit SqliteStore(SqliteOptions options);
+
+  // Store
+  std::vector<Enqueued> enqueue(std::span<const Task> tasks, const Call& call, Transaction* inside) override;
+  Claimed claim(const Claim& claim, const Call& call) override;
+  std::vector<Reported> report(std::span<const Report> reports, const Call& call) override;
+  Renewed renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease, std::span<const Stat> stats,
+                const Call& call) override;
+  Swept sweep(std::string_view worker, Duration lease, std::size_t limit, const Call& call) override;
+  Wake wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,
+            std::stop_token stop) override;
+  TimePoint now() override { return options_.clock->now(); }
+  const Capabilities& capabilities() const noexcept override { return capabilities_; }
+  Catalog* catalog() noexcept override { return this; }
+
+  // Catalog
+  Page find(const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,
+            const Call& call) override;
+  std::vector<std::optional<Task>> get(std::span<const Ref> refs, const Call& call) override;
+  std::vector<Attempt> attempts(const Ref& ref, const Call& call) override;
+  std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) override;
+  std::vector<QueueInfo> queues(const Call& call) override;
+  void pause(std::string_view queue, bool paused, const Call& call) override;
+  std::vector<WorkerInfo> workers(const Call& call) override;
+  bool signal(std::string_view worker, Signal signal, const Call& call) override;
+  std::vector<StoredSchedule> schedules(std::optional<TimePoint> due_by, const Call& call) override;
+  std::vector<bool> put_schedules(std::span<const PutSchedule> puts, const Call& call) override;
+  std::size_t erase_schedules(std::span<const std::string> ids, const Call& call) override;
+  std::vector<Stat> stats(std::string_view queue, Span span, TimePoint from, TimePoint to, const Call& call) override;
+
+ private:
+  std::vector<Enqueued> enqueue_inside(std::span<const Task> tasks, TimePoint now, Transaction& inside);
+
+  const SqliteOptions options_;
+  Capabilities capabilities_;
+  NameCache names_;
+  Hub hub_;
+  Lane lane_;
+  Readers readers_;
+};
+
+}  // namespace tidemill::sqlite_store

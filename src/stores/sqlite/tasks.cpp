@@ -1,0 +1,133 @@
+#include "stores/sqlite/tasks.hpp"
+
+namespace tidemill::sqlite_store {
+
+namespace {
+
+constexpr auto find_row_text =
+    sqlite::join("SELECT ", job_columns, ", ", run_columns,
+                 " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
+                 "WHERE j.queue = ?1 AND j.id = ?2");
+constexpr sqlite::Sql find_row_sql{find_row_text.data()};
+
+constexpr sqlite::Sql get_key{
+    "SELECT length, outlives FROM main.tidemill_key WHERE queue = ?1 AND key = ?2 AND seq = ?3 "
+    "AND (until IS NULL OR until > ?4)"};
+constexpr sqlite::Sql free_key{
+    "DELETE FROM main.tidemill_key WHERE queue = ?1 AND key = ?2 AND seq = ?3 AND outlives = 0"};
+constexpr sqlite::Sql orphan_key{
+    "UPDATE main.tidemill_key SET seq = NULL WHERE queue = ?1 AND key = ?2 AND seq = ?3"};
+
+constexpr sqlite::Sql move_job{"UPDATE main.tidemill_job SET line = ?2, at = ?3 WHERE seq = ?1"};
+constexpr sqlite::Sql erase_job{"DELETE FROM main.tidemill_job WHERE seq = ?1"};
+constexpr sqlite::Sql erase_run{"DELETE FROM main.tidemill_run WHERE seq = ?1"};
+constexpr sqlite::Sql erase_attempts{"DELETE FROM main.tidemill_attempt WHERE seq = ?1"};
+constexpr sqlite::Sql get_logs{"SELECT lines FROM main.tidemill_log WHERE seq = ?1 ORDER BY n"};
+constexpr sqlite::Sql erase_logs{"DELETE FROM main.tidemill_log WHERE seq = ?1"};
+
+std::int32_t number(const sqlite::Query& row, int column, std::int64_t usual) {
+  return static_cast<std::int32_t>(row.optional_integer(column).value_or(usual));
+}
+
+}  // namespace
+
+void read_job(const sqlite::Query& columns, Scope& scope, Row& row) {
+  Task& task = row.task;
+  row.seq = columns.integer(0);
+  row.line = columns.integer(1);
+  row.at = time_of(columns.integer(2));
+  task.ref.queue = scope.queue_name(row.queue());
+  task.ref.id = id_at(columns, 3);
+  task.state = row.state();
+  if (task.state == State::scheduled || task.state == State::retry) task.run_at = row.at;
+  task.kind = scope.kind_name(columns.integer(4));
+  task.created_at = time_of(columns.integer(5));
+  task.priority = number(columns, 6, 0);
+  task.retries_max = number(columns, 7, usual_retries_max);
+  task.crashes_max = number(columns, 8, usual_crashes_max);
+  task.timeout = Duration{columns.optional_integer(9).value_or(usual_timeout)};
+  task.retention = Duration{columns.optional_integer(10).value_or(0)};
+  task.deadline = time_of(columns.optional_integer(11));
+  task.expires_at = time_of(columns.optional_integer(12));
+  row.key = columns.bytes(13);
+  task.group = columns.bytes(14);
+  if (!columns.null(15)) task.headers = read_map(columns.bytes(15));
+  task.payload = columns.bytes(16);
+}
+
+void read_run(const sqlite::Query& columns, int first, Row& row) {
+  Task& task = row.task;
+  row.token = columns.optional_integer(first);
+  if (!columns.null(first + 1)) task.worker = id_at(columns, first + 1);
+  row.since = time_of(columns.optional_integer(first + 2));
+  task.started_at = time_of(columns.optional_integer(first + 3));
+  row.marked = columns.integer(first + 4) != 0;
+  row.signal = static_cast<Signal>(columns.integer(first + 5));
+  task.attempt = number(columns, first + 6, 0);
+  task.retries = number(columns, first + 7, 0);
+  task.crashes = number(columns, first + 8, 0);
+  task.deferrals = number(columns, first + 9, 0);
+  row.attempts_kept = columns.integer(first + 10);
+  row.logs_kept = columns.integer(first + 11);
+  task.ended_at = time_of(columns.optional_integer(first + 12));
+  task.reason = columns.bytes(first + 13);
+  task.progress = columns.bytes(first + 14);
+  task.error = columns.bytes(first + 15);
+  task.result = columns.bytes(first + 16);
+}
+
+std::optional<Row> find_row(Scope& scope, const Ref& ref) {
+  const auto queue = scope.find_queue(ref.queue);
+  if (!queue) return {};
+  const StoredId id{ref.id};
+  auto columns = scope.db.query(find_row_sql, *queue, id);
+  if (!columns.step()) return {};
+  Row row;
+  read_job(columns, scope, row);
+  read_run(columns, job_column_count, row);
+  return row;
+}
+
+std::optional<Unique> read_unique(Scope& scope, const Row& row, TimePoint now) {
+  if (row.key.empty()) return {};
+  auto columns = scope.db.query(get_key, row.queue(), std::string_view{row.key}, row.seq, stored(now));
+  if (!columns.step()) return {};
+  Unique unique;
+  unique.key = row.key;
+  unique.window = Duration{columns.integer(0)};
+  unique.outlives_task = columns.integer(1) != 0;
+  return unique;
+}
+
+void move_row(Write& write, const Row& row, State to, TimePoint at) {
+  write.db.run(move_job, row.seq, line_of(row.queue(), to, row.task.priority), stored(at));
+  write.left(row.queue(), row.state());
+  write.arrived(row.queue(), to, at);
+}
+
+void erase_row(Write& write, const Row& row) {
+  release_key(write, row);
+  if (!row.key.empty()) write.db.run(orphan_key, row.queue(), std::string_view{row.key}, row.seq);
+  if (row.attempts_kept > 0) write.db.run(erase_attempts, row.seq);
+  if (row.logs_kept > 0) write.db.run(erase_logs, row.seq);
+  write.db.run(erase_run, row.seq);
+  write.db.run(erase_job, row.seq);
+  write.left(row.queue(), row.state());
+}
+
+void release_key(Write& write, const Row& row) {
+  if (!row.key.empty()) write.db.run(free_key, row.queue(), std::string_view{row.key}, row.seq);
+}
+
+std::vector<LogLine> take_logs(Write& write, const Row& row) {
+  std::vector<LogLine> lines;
+  if (row.logs_kept == 0) return lines;
+  {
+    auto chunk = write.db.query(get_logs, row.seq);
+    while (chunk.step()) read_lines(chunk.bytes(0), lines);
+  }
+  write.db.run(erase_logs, row.seq);
+  return lines;
+}
+
+}  // namespace tidemill::sqlite_store

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <tidemill/store.hpp>
+
+#include "stores/sqlite/layout.hpp"
+#include "stores/sqlite/write.hpp"
+
+/// Tasks as rows: how they are read, and the few ways in which they move and go. All of these run inside the
+/// caller's transaction.
+namespace tidemill::sqlite_store {
+
+/// What `read_job` reads: the first columns of a SELECT from `tidemill_job j`.
+inline constexpr char job_columns[] =
+    "j.seq, j.line, j.at, j.id, j.kind, j.created_at, j.priority, j.retries_max, j.crashes_max, j.timeout, "
+    "j.retention, j.deadline, j.expires_at, j.key, j.task_group, j.headers, j.payload";
+inline constexpr int job_column_count = 17;
+
+/// What `read_run` reads, from `tidemill_run r`.
+inline constexpr char run_columns[] =
+    "r.token, r.worker, r.since, r.started_at, r.marked, r.signal, r.attempt, r.retries, r.crashes, r.deferrals, "
+    "r.attempts_kept, r.logs_kept, r.ended_at, r.reason, r.progress, r.error, r.result";
+
+/// A task, and where its row is.
+struct Row {
+  Task task = {};
+  std::int64_t seq = 0;
+  std::int64_t line = 0;
+  TimePoint at{};
+  std::string key = {};  ///< The unique key that it was given, whether it still holds it or not.
+
+  // From its run:
+  std::optional<std::int64_t> token = {};
+  std::optional<TimePoint> since = {};  ///< The place in line that it had when it was claimed.
+  bool marked = false;
+  Signal signal = Signal::none;
+  std::int64_t attempts_kept = 0;  ///< How many ever were: the number of the next.
+  std::int64_t logs_kept = 0;
+
+  std::int64_t queue() const { return queue_of(line); }
+  State state() const { return state_of(line); }
+};
+
+/// The whole task as the catalogue shows it, but for `unique`.
+void read_job(const sqlite::Query& columns, Scope& scope, Row& row);
+void read_run(const sqlite::Query& columns, int first, Row& row);
+
+/// None when there is no such task.
+std::optional<Row> find_row(Scope& scope, const Ref& ref);
+
+/// The unique key of a task that it holds at `now`.
+std::optional<Unique> read_unique(Scope& scope, const Row& row, TimePoint now);
+
+/// The task comes into another state, or to another place in the same.
+void move_row(Write& write, const Row& row, State to, TimePoint at);
+
+/// The task goes, with its attempts, lines of log and unique key, unless that outlives it.
+void erase_row(Write& write, const Row& row);
+
+/// The unique key is free again, unless it outlives the task.
+void release_key(Write& write, const Row& row);
+
+/// All lines that beats have brought for the running attempt, which are dropped.
+std::vector<LogLine> take_logs(Write& write, const Row& row);
+
+}  // namespace tidemill::sqlite_store

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tidemill/store.hpp>
+
+#include "drivers/sqlite/sqlite.hpp"
+#include "stores/sqlite/hub.hpp"
+#include "stores/sqlite/names.hpp"
+
+namespace tidemill::sqlite_store {
+
+/// One write transaction: what its operations share. Counts, and what others may wait for, gather in memory; counts
+/// are written once, at its end.
+class Write : public Scope {
+ public:
+  using Scope::Scope;
+
+  std::int64_t intern_queue(std::string_view name) { return intern(NameTable::queue, name); }
+  std::int64_t intern_kind(std::string_view name) { return intern(NameTable::kind, name); }
+
+  void count(std::int64_t queue, State state, std::int64_t tasks);
+  /// A task has come into `state` at `at`: counts it, and tells those who wait for such.
+  void arrived(std::int64_t queue, State state, TimePoint at);
+  void left(std::int64_t queue, State state) { count(queue, state, -1); }
+  void unpaused(std::int64_t queue) { touched(queue).ready = true; }
+  /// There is a signal for this worker, or for the holder of a lease.
+  void signalled(std::string_view worker);
+
+  /// Writes what has gathered. Comes last before the commit.
+  void finish();
+  /// After the commit: what we know is now true for all.
+  News committed();
+  /// After a rollback: forgets everything.
+  void rolled_back();
+
+ private:
+  struct Touched {
+    std::int64_t queue = 0;
+    std::int64_t tasks[state_count] = {};
+    bool ready = false;
+    std::optional<TimePoint> due = {};
+  };
+  Touched& touched(std::int64_t queue);
+
+  std::vector<Touched> touched_;
+  std::size_t last_ = 0;  // Index of the queue that was asked for last.
+  std::vector<std::string> workers_;
+};
+
+}  // namespace tidemill::sqlite_store
