@@ -19,23 +19,6 @@ constexpr Duration duration_max = std::chrono::hours{24 * 366 * 100};
 
 [[noreturn]] void refuse(std::string message) { throw Error{ErrorKind::invalid, std::move(message)}; }
 
-/// Names go into logs, tables and URLs: no control characters, no blanks at either end.
-void check_name(std::string_view what, std::string_view name) {
-  if (name.empty()) refuse(fmt::format("the {} is empty; give it a name such as \"mail\"", what));
-  if (name.size() > name_bytes_max) {
-    refuse(fmt::format("the {} \"{}…\" has {} bytes; {} are allowed", what, name.substr(0, 40), name.size(),
-                       name_bytes_max));
-  }
-  for (const char c : name) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      refuse(fmt::format("the {} has a control character (byte {:#04x}); use printable characters", what,
-                         static_cast<unsigned char>(c)));
-    }
-  }
-  if (name.front() == ' ' || name.back() == ' ')
-    refuse(fmt::format("the {} \"{}\" begins or ends with a blank", what, name));
-}
-
 void check_range(std::string_view what, std::int64_t value, std::int64_t least, std::int64_t most) {
   if (value < least || value > most)
     refuse(fmt::format("{} is {}; it must be from {} to {}", what, value, least, most));
@@ -88,15 +71,30 @@ State first_state(const EnqueueOptions& options) {
   return options.run_at || options.delay > Duration::zero() ? State::scheduled : State::pending;
 }
 
-void require(const Capabilities& capabilities, Feature feature, bool wanted) {
-  if (!wanted) return;
+}  // namespace
+
+void check_name(std::string_view what, std::string_view name) {
+  if (name.empty()) refuse(fmt::format("the {} is empty; give it a name such as \"mail\"", what));
+  if (name.size() > name_bytes_max) {
+    refuse(fmt::format("the {} \"{}…\" has {} bytes; {} are allowed", what, name.substr(0, 40), name.size(),
+                       name_bytes_max));
+  }
+  for (const char c : name) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      refuse(fmt::format("the {} has a control character (byte {:#04x}); use printable characters", what,
+                         static_cast<unsigned char>(c)));
+    }
+  }
+  if (name.front() == ' ' || name.back() == ' ')
+    refuse(fmt::format("the {} \"{}\" begins or ends with a blank", what, name));
+}
+
+void require(const Capabilities& capabilities, Feature feature) {
   const auto limit = capabilities.limits.find(feature);
   if (limit == capabilities.limits.end() || !limit->second.absent) return;
   throw Error{ErrorKind::unsupported,
               fmt::format("this store has no {}: {}", to_string(feature), limit->second.text)};
 }
-
-}  // namespace
 
 void check_queue_name(std::string_view queue) { check_name("queue", queue); }
 
@@ -104,10 +102,10 @@ Task admit(std::string_view kind, std::string payload, const EnqueueOptions& opt
            const Capabilities& capabilities) {
   check_name("kind", kind);
   check_options(options);
-  require(capabilities, Feature::unique, options.unique.has_value());
-  require(capabilities, Feature::delay, options.run_at || options.delay > Duration::zero());
-  require(capabilities, Feature::hold, options.held);
-  require(capabilities, Feature::groups, !options.group.empty());
+  if (options.unique) require(capabilities, Feature::unique);
+  if (options.run_at || options.delay > Duration::zero()) require(capabilities, Feature::delay);
+  if (options.held) require(capabilities, Feature::hold);
+  if (!options.group.empty()) require(capabilities, Feature::groups);
   std::size_t size = kind.size() + payload.size();
   for (const auto& [name, value] : options.headers) {
     check_name("header's name", name);

@@ -3,8 +3,11 @@
 #include <string_view>
 
 #include <tidemill/handler.hpp>
+#include <tidemill/inspector.hpp>
 #include <tidemill/log.hpp>
 #include <tidemill/store.hpp>
+
+#include "core/schedule_rule.hpp"
 
 namespace tidemill {
 
@@ -45,6 +48,12 @@ constexpr std::array outcomes = {Names{"success"}, Names{"failure"}, Names{"snoo
                                  Names{"discard"}, Names{"archive"}, Names{"deferred"}};
 constexpr std::array reasons = {Names{"none"},     Names{"cancel"},   Names{"hold"}, Names{"timeout"},
                                 Names{"deadline"}, Names{"shutdown"}, Names{"lost"}};
+constexpr std::array acts = {Names{"run"},    Names{"hold"},    Names{"resume"},
+                             Names{"cancel"}, Names{"archive"}, Names{"erase"}};
+constexpr std::array missed_rules = {Names{"skip"}, Names{"once"}, Names{"all"}};
+constexpr std::array overlaps = {Names{"allow"}, Names{"skip"}, Names{"queue"}};
+constexpr std::array gaps = {Names{"skip"}, Names{"before"}, Names{"after"}};
+constexpr std::array folds = {Names{"first"}, Names{"last"}, Names{"both"}};
 
 static_assert(states.size() == state_count);
 
@@ -61,5 +70,19 @@ std::string_view to_string(Changed changed) noexcept { return name(changes, chan
 std::string_view to_string(Feature feature) noexcept { return name(features, feature); }
 std::string_view to_string(Outcome::Kind kind) noexcept { return name(outcomes, kind); }
 std::string_view to_string(StopReason reason) noexcept { return name(reasons, reason); }
+std::string_view to_string(Act act) noexcept { return name(acts, act); }
+std::optional<Act> parse_act(std::string_view text) noexcept { return parse<Act>(acts, text); }
+std::string_view to_string(Missed missed) noexcept { return name(missed_rules, missed); }
+std::optional<Missed> parse_missed(std::string_view text) noexcept {
+  return parse<Missed>(missed_rules, text);
+}
+std::string_view to_string(Overlap overlap) noexcept { return name(overlaps, overlap); }
+std::optional<Overlap> parse_overlap(std::string_view text) noexcept {
+  return parse<Overlap>(overlaps, text);
+}
+std::string_view to_string(Gap gap) noexcept { return name(gaps, gap); }
+std::optional<Gap> parse_gap(std::string_view text) noexcept { return parse<Gap>(gaps, text); }
+std::string_view to_string(Fold fold) noexcept { return name(folds, fold); }
+std::optional<Fold> parse_fold(std::string_view text) noexcept { return parse<Fold>(folds, text); }
 
 }  // namespace tidemill

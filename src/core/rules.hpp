@@ -26,8 +26,14 @@ inline constexpr std::size_t name_bytes_max = 255;
 Task admit(std::string_view kind, std::string payload, const EnqueueOptions& options,
            const Capabilities& capabilities);
 
-/// What `admit` asks of queue names; for those that come by other ways.
+/// What `admit` asks of all names, since they go into logs, tables and URLs: none is empty or too long, has
+/// control characters, or blanks at either end. `what` says in the message whose name it is.
+void check_name(std::string_view what, std::string_view name);
+/// For queue names that come by other ways.
 void check_queue_name(std::string_view queue);
+
+/// Throws Error{unsupported} with the store's own words when it lacks the feature.
+void require(const Capabilities& capabilities, Feature feature);
 
 // ---- How an attempt ends
 // -----------------------------------------------------------------------------------

@@ -347,12 +347,7 @@ Enqueued Client::enqueue(std::string_view kind, std::string payload, const Enque
 Enqueued Client::enqueue(Transaction& inside, std::string_view kind, std::string payload,
                          const EnqueueOptions& options) {
   Entry entry = impl_->admit(kind, std::move(payload), options);
-  const auto& limits = impl_->store.capabilities().limits;
-  const auto limit = limits.find(Feature::inside);
-  if (limit != limits.end() && limit->second.absent) {
-    throw Error{ErrorKind::unsupported,
-                fmt::format("this store can't enqueue inside a transaction: {}", limit->second.text)};
-  }
+  rules::require(impl_->store.capabilities(), Feature::inside);
   const Call call = impl_->clock.call(impl_->options.timeout);
   // No repeats here: whether the commit happens, and what to do in doubt, is the caller's.
   std::vector<Enqueued> answers = impl_->store.enqueue({&entry.task, 1}, call, &inside);
