@@ -1,0 +1,346 @@
+#include <tidemill/inspector.hpp>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <tidemill/error.hpp>
+
+#include "core/rules.hpp"
+#include "core/schedule_rule.hpp"
+#include "engine/store_clock.hpp"
+
+namespace tidemill {
+
+namespace {
+
+constexpr std::size_t page_max = 1000;
+/// How long the store may look for one page of a bulk act.
+constexpr Duration step_budget = std::chrono::milliseconds{200};
+/// How often a schedule is read and written again when others change it at the same time.
+constexpr int put_tries = 10;
+
+void check_range(std::string_view what, std::size_t value, std::size_t most) {
+  if (value >= 1 && value <= most) return;
+  throw Error{ErrorKind::invalid, fmt::format("{} is {}; it must be from 1 to {}", what, value, most)};
+}
+
+Catalog& catalog_of(Store& store) {
+  rules::require(store.capabilities(), Feature::list);
+  if (Catalog* catalog = store.catalog()) return *catalog;
+  throw Error{ErrorKind::unsupported, "this store can't list its tasks"};
+}
+
+States states_of(Act act) {
+  States states;
+  for (const Change& change : rules::changes(act)) states = states + change.from;
+  return states;
+}
+
+bool has_changed(Changed changed) { return changed == Changed::changed || changed == Changed::signalled; }
+
+ScheduleInfo info_of(const StoredSchedule& stored) {
+  ScheduleInfo info{{}, stored.owner, stored.paused, stored.next, stored.last};
+  try {
+    info.schedule = parse_rule(stored).schedule;
+  } catch (const Error&) {
+    // What can't be read is shown by its id, for an operator to erase or to put anew.
+    info.schedule.id = stored.id;
+  }
+  return info;
+}
+
+const StoredSchedule* find_in(const std::vector<StoredSchedule>& all, std::string_view id) {
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const StoredSchedule& s) { return s.id == id; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+/// Whether a stored rule says the same, in whatever words.
+bool same_rule(const StoredSchedule& stored, const Schedule& schedule) {
+  if (stored.rule == to_json(schedule)) return true;
+  try {
+    const StoredRule rule = parse_rule(stored);
+    return rule.zone_data == time_zone_database_version() && to_json(rule.schedule) == to_json(schedule);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+struct Inspector::Impl {
+  explicit Impl(Store& s) : store(s), catalog(catalog_of(s)), clock(s) {}
+
+  Call call() { return clock.call(); }
+
+  void require(Feature feature) const { rules::require(store.capabilities(), feature); }
+
+  void require(Act act) const {
+    if (act == Act::hold || act == Act::resume) require(Feature::hold);
+  }
+
+  std::vector<StoredSchedule> stored_schedules() {
+    require(Feature::schedules);
+    return catalog.schedules({}, call());
+  }
+
+  /// What becomes of each; at most a batch of them.
+  std::vector<Changed> apply(Act act, std::span<const Ref> refs);
+  PutSchedule to_put(const ScheduleRule& rule, const StoredSchedule* stored, TimePoint now) const;
+  /// Reads a schedule, lets `change` make a new one of it, and writes it, again if somebody else was quicker.
+  /// False when `change` says that there is nothing to write.
+  template <class F>
+  bool update(std::string_view id, F&& change);
+
+  Store& store;
+  Catalog& catalog;
+  engine::StoreClock clock;
+};
+
+std::vector<Changed> Inspector::Impl::apply(Act act, std::span<const Ref> refs) {
+  require(act);
+  std::vector<Changed> answers(refs.size(), Changed::wrong_state);
+  std::vector<Ref> left(refs.begin(), refs.end());
+  std::vector<std::size_t> places(refs.size());
+  for (std::size_t i = 0; i < places.size(); ++i) places[i] = i;
+  for (const Change& change : rules::changes(act)) {
+    if (left.empty()) break;
+    const std::vector<Changed> step = catalog.change(left, change, call());
+    std::vector<Ref> still;
+    std::vector<std::size_t> still_places;
+    for (std::size_t i = 0; i < step.size(); ++i) {
+      answers[places[i]] = step[i];
+      if (step[i] != Changed::wrong_state) continue;
+      still.push_back(std::move(left[i]));
+      still_places.push_back(places[i]);
+    }
+    left = std::move(still);
+    places = std::move(still_places);
+  }
+  return answers;
+}
+
+PutSchedule Inspector::Impl::to_put(const ScheduleRule& rule, const StoredSchedule* stored,
+                                    TimePoint now) const {
+  PutSchedule put;
+  if (stored != nullptr) {
+    put.schedule = *stored;
+    put.expected_next = stored->next;
+  }
+  put.schedule.id = rule.schedule().id;
+  put.schedule.rule = to_json(rule.schedule());
+  put.schedule.next = next_of(rule, stored, now);
+  return put;
+}
+
+template <class F>
+bool Inspector::Impl::update(std::string_view id, F&& change) {
+  for (int i = 0; i < put_tries; ++i) {
+    const std::vector<StoredSchedule> all = stored_schedules();
+    const std::optional<PutSchedule> put = change(find_in(all, id));
+    if (!put) return false;
+    if (catalog.put_schedules({&*put, 1}, call()).front()) return true;
+  }
+  throw Error{
+      ErrorKind::unavailable,
+      fmt::format("schedule \"{}\" changed each of the {} times that it was to be written", id, put_tries)};
+}
+
+Inspector::Inspector(Store& store) : impl_(std::make_unique<Impl>(store)) {}
+
+Inspector::~Inspector() = default;
+
+std::vector<QueueInfo> Inspector::queues() { return impl_->catalog.queues(impl_->call()); }
+
+void Inspector::pause(std::string_view queue) {
+  rules::check_queue_name(queue);
+  impl_->catalog.pause(queue, true, impl_->call());
+}
+
+void Inspector::resume(std::string_view queue) {
+  rules::check_queue_name(queue);
+  impl_->catalog.pause(queue, false, impl_->call());
+}
+
+Page Inspector::tasks(const TaskQuery& query) {
+  check_range("the limit of a page", query.limit, page_max);
+  if (query.budget <= Duration::zero())
+    throw Error{ErrorKind::invalid, "the budget of a page must be more than zero"};
+  if (!query.filter.text.empty()) impl_->require(Feature::search);
+  return impl_->catalog.find(query.filter, query.cursor, query.limit, query.budget, impl_->call());
+}
+
+std::optional<Task> Inspector::task(const Ref& ref) {
+  return std::move(impl_->catalog.get({&ref, 1}, impl_->call()).front());
+}
+
+std::vector<Attempt> Inspector::attempts(const Ref& ref) {
+  return impl_->catalog.attempts(ref, impl_->call());
+}
+
+Changed Inspector::act(Act act, const Ref& ref) { return impl_->apply(act, {&ref, 1}).front(); }
+
+std::vector<Changed> Inspector::act(Act act, std::span<const Ref> refs) {
+  std::vector<Changed> answers;
+  const std::size_t step = std::max<std::size_t>(impl_->store.capabilities().batch_max, 1);
+  while (!refs.empty()) {
+    const auto some = refs.first(std::min(step, refs.size()));
+    const std::vector<Changed> part = impl_->apply(act, some);
+    answers.insert(answers.end(), part.begin(), part.end());
+    refs = refs.subspan(some.size());
+  }
+  return answers;
+}
+
+BulkResult Inspector::act(Act act, const Filter& filter, std::size_t step,
+                          const std::function<bool(const BulkResult&)>& progress) {
+  check_range("the step of an act", step, std::max<std::size_t>(impl_->store.capabilities().batch_max, 1));
+  impl_->require(act);
+  if (!filter.text.empty()) impl_->require(Feature::search);
+  const TimePoint start = impl_->call().now;
+  Filter wanted = filter;
+  // A task of this very instant is one of those that match now.
+  const TimePoint cut_off = start + Duration{1};
+  wanted.created_before = std::min(filter.created_before.value_or(cut_off), cut_off);
+  // Who names states wants to know how many of them could not be changed.
+  if (filter.states == States::all()) wanted.states = states_of(act);
+
+  BulkResult result;
+  std::set<Ref> signalled;  // They stay in their state for a while, and may turn up again further on.
+  for (std::string cursor;;) {
+    Page page = impl_->catalog.find(wanted, cursor, step, step_budget, impl_->call());
+    std::vector<Ref> refs;
+    for (Task& task : page.tasks) {
+      // One that has been claimed since the start and is back already has had its turn: a task that fails at
+      // once would keep `run` busy for ever.
+      const bool back = task.state != State::active && task.started_at && *task.started_at > start;
+      if (!back && !signalled.contains(task.ref)) refs.push_back(std::move(task.ref));
+    }
+    const std::vector<Changed> answers = impl_->apply(act, refs);
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      ++(has_changed(answers[i]) ? result.changed : result.unchanged);
+      if (answers[i] == Changed::signalled) signalled.insert(refs[i]);
+    }
+    if (progress && !progress(result)) return result;
+    if (page.next.empty()) return result;
+    if (page.next == cursor && page.tasks.empty()) {
+      throw Error{ErrorKind::unavailable,
+                  fmt::format("the store found no more within {} ms; it has too much to do",
+                              step_budget.count() / 1000)};
+    }
+    cursor = std::move(page.next);
+  }
+}
+
+std::vector<Stat> Inspector::stats(Span span, TimePoint from, TimePoint to, std::string_view queue) {
+  if (from > to) throw Error{ErrorKind::invalid, "statistics: the beginning is after the end"};
+  return impl_->catalog.stats(queue, span, from, to, impl_->call());
+}
+
+std::vector<WorkerInfo> Inspector::workers() { return impl_->catalog.workers(impl_->call()); }
+
+bool Inspector::signal_worker(std::string_view id, Signal signal) {
+  if (signal != Signal::quiet && signal != Signal::resume && signal != Signal::stop) {
+    throw Error{
+        ErrorKind::invalid,
+        fmt::format("a worker takes no signal \"{}\"; it takes quiet, resume and stop", to_string(signal))};
+  }
+  return impl_->catalog.signal(id, signal, impl_->call());
+}
+
+std::vector<ScheduleInfo> Inspector::schedules() {
+  std::vector<ScheduleInfo> infos;
+  for (const StoredSchedule& stored : impl_->stored_schedules()) infos.push_back(info_of(stored));
+  return infos;
+}
+
+std::optional<ScheduleInfo> Inspector::schedule(std::string_view id) {
+  const std::vector<StoredSchedule> all = impl_->stored_schedules();
+  const StoredSchedule* const stored = find_in(all, id);
+  if (stored == nullptr) return {};
+  return info_of(*stored);
+}
+
+void Inspector::put_schedule(const Schedule& schedule) {
+  check(schedule, impl_->store.capabilities());
+  const ScheduleRule rule{schedule};
+  impl_->update(schedule.id, [&](const StoredSchedule* stored) -> std::optional<PutSchedule> {
+    if (stored != nullptr && same_rule(*stored, schedule)) return {};
+    return impl_->to_put(rule, stored, now());
+  });
+}
+
+std::size_t Inspector::sync_schedules(std::string_view owner, std::span<const Schedule> schedules) {
+  rules::check_name("owner of schedules", owner);
+  // All is checked before anything is changed.
+  std::map<std::string, ScheduleRule, std::less<>> wanted;
+  for (const Schedule& schedule : schedules) {
+    check(schedule, impl_->store.capabilities());
+    if (!wanted.emplace(schedule.id, ScheduleRule{schedule}).second) {
+      throw Error{ErrorKind::invalid, fmt::format("schedule \"{}\" is given twice", schedule.id)};
+    }
+  }
+  const std::vector<StoredSchedule> before = impl_->stored_schedules();
+  std::vector<std::string> gone;
+  for (const StoredSchedule& stored : before) {
+    const bool ours = stored.owner == owner;
+    if (ours && !wanted.contains(stored.id)) gone.push_back(stored.id);
+    if (!ours && wanted.contains(stored.id)) {
+      throw Error{
+          ErrorKind::conflict,
+          stored.owner.empty()
+              ? fmt::format("schedule \"{}\" was made by hand; erase it or choose another id", stored.id)
+              : fmt::format("schedule \"{}\" belongs to \"{}\"; choose another id", stored.id, stored.owner)};
+    }
+  }
+  std::size_t changed = 0;
+  for (const auto& [id, rule] : wanted) {
+    changed += impl_->update(id, [&](const StoredSchedule* stored) -> std::optional<PutSchedule> {
+      if (stored != nullptr && same_rule(*stored, rule.schedule())) return {};
+      PutSchedule put = impl_->to_put(rule, stored, now());
+      put.schedule.owner = owner;
+      return put;
+    });
+  }
+  if (!gone.empty()) changed += impl_->catalog.erase_schedules(gone, impl_->call());
+  return changed;
+}
+
+bool Inspector::pause_schedule(std::string_view id, bool paused) {
+  bool found = false;
+  impl_->update(id, [&](const StoredSchedule* stored) -> std::optional<PutSchedule> {
+    found = stored != nullptr;
+    if (stored == nullptr || stored->paused == paused) return {};
+    PutSchedule put{*stored, stored->next};
+    put.schedule.paused = paused;
+    return put;
+  });
+  return found;
+}
+
+bool Inspector::erase_schedule(std::string_view id) {
+  impl_->require(Feature::schedules);
+  const std::string name{id};
+  return impl_->catalog.erase_schedules({&name, 1}, impl_->call()) > 0;
+}
+
+std::optional<Enqueued> Inspector::fire_schedule(std::string_view id) {
+  const std::vector<StoredSchedule> all = impl_->stored_schedules();
+  const StoredSchedule* const stored = find_in(all, id);
+  if (stored == nullptr) return {};
+  const ScheduleRule rule{parse_rule(*stored).schedule};
+  const Task task = rule.task({}, impl_->store.capabilities());
+  Enqueued answer = std::move(impl_->store.enqueue({&task, 1}, impl_->call()).front());
+  if (answer.put == Put::exists) {
+    answer.why = fmt::format("the last task of schedule \"{}\", {}, has not ended", id, answer.id);
+  }
+  return answer;
+}
+
+TimePoint Inspector::now() { return impl_->clock.call().now; }
+
+}  // namespace tidemill
