@@ -1,0 +1,153 @@
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <tidemill/error.hpp>
+#include <tidemill/store.hpp>
+
+namespace tidemill::tests {
+
+enum class Verb : unsigned char { enqueue, claim, report, renew, sweep, wait, now };
+
+enum class Fault : unsigned char {
+  none,
+  before,  ///< The call never arrives.
+  after,   ///< It is done, and the answer gets lost; a repeat of the call gets it.
+  hang,    ///< It is done when the store is healed.
+};
+
+/// A store in front of another, whose calls fail as a test says.
+///
+/// Thread safety: all members may be called from any thread.
+class FaultyStore : public Store {
+ public:
+  /// `inner` must outlive it.
+  explicit FaultyStore(Store& inner) : inner_(inner) {}
+
+  /// The next `times` calls of this verb fail; all of them, if it is negative.
+  void fail(Verb verb, Fault fault, int times = -1) {
+    const std::lock_guard lock{mutex_};
+    faults_.at(index(verb)) = {fault, times};
+  }
+  void heal() {
+    {
+      const std::lock_guard lock{mutex_};
+      faults_ = {};
+    }
+    changed_.notify_all();
+  }
+  int calls(Verb verb) const {
+    const std::lock_guard lock{mutex_};
+    return calls_.at(index(verb));
+  }
+  /// Every wish of every claim, in the order of the claims.
+  std::vector<std::vector<std::string>> claimed_queues() const {
+    const std::lock_guard lock{mutex_};
+    return claimed_queues_;
+  }
+  std::size_t largest_claim() const {
+    const std::lock_guard lock{mutex_};
+    return largest_claim_;
+  }
+
+  std::vector<Enqueued> enqueue(std::span<const Task> tasks, const Call& call, Transaction* inside) override {
+    return through(Verb::enqueue, [&] { return inner_.enqueue(tasks, call, inside); });
+  }
+  Claimed claim(const Claim& claim, const Call& call) override {
+    {
+      const std::lock_guard lock{mutex_};
+      std::vector<std::string> names;
+      for (const Want& want : claim.wants) names.emplace_back(want.queue);
+      claimed_queues_.push_back(std::move(names));
+      largest_claim_ = std::max(largest_claim_, claim.count_max);
+    }
+    return once(Verb::claim, call, lost_claims_, [&] { return inner_.claim(claim, call); });
+  }
+  std::vector<Reported> report(std::span<const Report> reports, const Call& call) override {
+    return once(Verb::report, call, lost_reports_, [&] { return inner_.report(reports, call); });
+  }
+  Renewed renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
+                std::span<const Stat> stats, const Call& call) override {
+    return through(Verb::renew, [&] { return inner_.renew(worker, beats, lease, stats, call); });
+  }
+  Swept sweep(std::string_view worker, Duration lease, std::size_t limit, const Call& call) override {
+    return through(Verb::sweep, [&] { return inner_.sweep(worker, lease, limit, call); });
+  }
+  Wake wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,
+            std::stop_token stop) override {
+    return through(Verb::wait, [&] { return inner_.wait(worker, queues, timeout, std::move(stop)); });
+  }
+  TimePoint now() override {
+    return through(Verb::now, [&] { return inner_.now(); });
+  }
+  const Capabilities& capabilities() const noexcept override { return inner_.capabilities(); }
+  Catalog* catalog() noexcept override { return inner_.catalog(); }
+
+ private:
+  using CallName = std::pair<std::uint64_t, std::uint64_t>;
+  struct Plan {
+    Fault fault = Fault::none;
+    int times = 0;
+  };
+
+  static std::size_t index(Verb verb) { return static_cast<std::size_t>(verb); }
+
+  Fault next(Verb verb) {
+    std::unique_lock lock{mutex_};
+    ++calls_.at(index(verb));
+    Plan& plan = faults_.at(index(verb));
+    if (plan.fault == Fault::none || plan.times == 0) return Fault::none;
+    if (plan.fault == Fault::hang) {
+      changed_.wait(lock, [&] { return plan.fault != Fault::hang; });
+      return Fault::none;
+    }
+    if (plan.times > 0) --plan.times;
+    return plan.fault;
+  }
+
+  template <class F>
+  std::invoke_result_t<F> through(Verb verb, F&& call) {
+    const Fault fault = next(verb);
+    if (fault == Fault::before) throw Error{ErrorKind::unavailable, "the test says that the store is away"};
+    auto answer = call();
+    if (fault == Fault::after) throw Error{ErrorKind::unavailable, "the test says that the answer is lost"};
+    return answer;
+  }
+
+  /// As a store does that keeps the last answer of each session.
+  template <class Answer, class F>
+  Answer once(Verb verb, const Call& name, std::map<CallName, Answer>& lost, F&& call) {
+    const Fault fault = next(verb);
+    if (fault == Fault::before) throw Error{ErrorKind::unavailable, "the test says that the store is away"};
+    {
+      const std::lock_guard lock{mutex_};
+      if (const auto found = lost.find({name.session, name.number}); found != lost.end())
+        return found->second;
+    }
+    Answer answer = call();
+    if (fault != Fault::after) return answer;
+    const std::lock_guard lock{mutex_};
+    lost[{name.session, name.number}] = std::move(answer);
+    throw Error{ErrorKind::unknown_outcome, "the test says that the answer is lost"};
+  }
+
+  Store& inner_;
+  mutable std::mutex mutex_;  // Guards all below.
+  std::condition_variable changed_;
+  std::array<Plan, 7> faults_{};
+  std::array<int, 7> calls_{};
+  std::map<CallName, Claimed> lost_claims_;
+  std::map<CallName, std::vector<Reported>> lost_reports_;
+  std::vector<std::vector<std::string>> claimed_queues_;
+  std::size_t largest_claim_ = 0;
+};
+
+}  // namespace tidemill::tests

@@ -1,0 +1,178 @@
+// A store that fails ends no thread and loses nothing: calls are repeated, the log says so once, and
+// statistics wait for the next beat (rules 9 and 10).
+#include <atomic>
+
+#include "worker_fixture.hpp"
+
+namespace tidemill::tests {
+
+namespace {
+
+struct WorkerFaults : WorkerTest {
+  void handle_at_once() {
+    router.handle("a", [this](Context&) {
+      ++runs;
+      return Outcome::success();
+    });
+  }
+  std::atomic<int> runs{0};
+};
+
+TEST_F(WorkerFaults, AStoreThatIsAwayAtTheStartIsWaitedFor) {
+  handle_at_once();
+  for (const Verb verb : {Verb::claim, Verb::renew, Verb::sweep, Verb::wait, Verb::now})
+    store.fail(verb, Fault::before);
+  const Ref ref = enqueue("a");
+  start();
+  ASSERT_TRUE(eventually([&] { return store.calls(Verb::now) > 5; }));
+  EXPECT_EQ(runs, 0);
+  store.heal();
+  EXPECT_TRUE(becomes(ref, State::gone));
+  EXPECT_EQ(lines.count("can't claim tasks"), 1U) << "it says so once, not each time";
+  EXPECT_EQ(lines.count("can claim tasks again"), 1U);
+}
+
+TEST_F(WorkerFaults, LastClaimTellsWhetherTheStoreAnswers) {
+  start();
+  const auto first = worker->last_claim();
+  ASSERT_TRUE(eventually([&] { return worker->last_claim() > first; }));
+  store.fail(Verb::claim, Fault::before);
+  ASSERT_TRUE(eventually([&] { return lines.count("can't claim tasks") == 1; }));
+  const auto last = worker->last_claim();
+  const int calls = store.calls(Verb::claim);
+  ASSERT_TRUE(eventually([&] { return store.calls(Verb::claim) > calls + 2; }));
+  EXPECT_EQ(worker->last_claim(), last);
+  store.heal();
+  EXPECT_TRUE(eventually([&] { return worker->last_claim() > last; }));
+}
+
+TEST_F(WorkerFaults, AWaitThatFailsKeepsNobodyFromClaiming) {
+  handle_at_once();
+  store.fail(Verb::wait, Fault::before);
+  start();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(becomes(enqueue("a"), State::gone));
+}
+
+TEST_F(WorkerFaults, AReportThatFailsIsSentAgain) {
+  handle_at_once();
+  store.fail(Verb::report, Fault::before, 3);
+  const Ref ref = enqueue("a");
+  start();
+  EXPECT_TRUE(becomes(ref, State::gone));
+  EXPECT_EQ(runs, 1);
+  EXPECT_EQ(lines.count("can't report outcomes"), 1U);
+}
+
+TEST_F(WorkerFaults, AReportWhoseAnswerGotLostIsRepeatedUnderItsNumber) {
+  handle_at_once();
+  store.fail(Verb::report, Fault::after, 2);
+  const Ref ref = enqueue("a", {.retention = 1h});
+  start();
+  ASSERT_TRUE(becomes(ref, State::completed));
+  ASSERT_TRUE(eventually([&] { return store.calls(Verb::report) >= 2; }));
+  worker->stop();
+  EXPECT_EQ(lines.count("came too late"), 0U) << "the repeat got the first answer";
+  const auto stats = catalog.stats("", Span::day, {}, clock.now(), clock.call());
+  ASSERT_EQ(stats.size(), 1U);
+  EXPECT_EQ(stats.front().success, 1U);
+}
+
+TEST_F(WorkerFaults, AClaimWhoseAnswerGotLostIsRepeatedUnderItsNumber) {
+  handle_at_once();
+  store.fail(Verb::claim, Fault::after, 1);
+  const Ref ref = enqueue("a");
+  WorkerOptions options = quick();
+  options.sweep = 1h;
+  start(options);
+  EXPECT_TRUE(becomes(ref, State::gone));
+}
+
+TEST_F(WorkerFaults, LeasesAreRenewedWhileAReportWaits) {
+  handle_at_once();
+  const Ref ref = enqueue("a", {.retention = 1h});
+  store.fail(Verb::report, Fault::hang);
+  WorkerOptions options = quick();
+  options.lease = 600ms;
+  start(options);
+  ASSERT_TRUE(eventually([&] { return store.calls(Verb::report) == 1; }));
+  const auto until = std::chrono::steady_clock::now() + 2 * options.lease;
+  ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() > until; }));
+  EXPECT_EQ(state(ref), State::active);
+  EXPECT_EQ(task(ref)->worker, worker->info().id);
+  store.heal();
+  EXPECT_TRUE(becomes(ref, State::completed));
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_F(WorkerFaults, RenewalsThatFailForAWhileCostNothing) {
+  Gate gate;
+  router.handle("a", [&](Context& context) {
+    ++runs;
+    context.progress("half way");
+    context.log(Level::info, "a line");
+    gate.wait();
+    return Outcome::failure("x");
+  });
+  store.fail(Verb::renew, Fault::before, 3);
+  const Ref ref = enqueue("a");
+  start();
+  ASSERT_TRUE(eventually([&] { return task(ref)->progress == "half way"; }));
+  gate.open();
+  ASSERT_TRUE(becomes(ref, State::retry));
+  EXPECT_EQ(attempts(ref).front().logs.size(), 1U);
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_F(WorkerFaults, ASweepThatFailsGoesOn) {
+  handle_at_once();
+  const Ref ref = enqueue("a");
+  claim_and_die(1);
+  store.fail(Verb::sweep, Fault::before, 3);
+  start();
+  EXPECT_TRUE(becomes(ref, State::gone));
+  EXPECT_EQ(lines.count("can't sweep"), 1U);
+}
+
+TEST_F(WorkerFaults, AStoreThatFailsDoesNotHoldUpAStopForEver) {
+  handle_at_once();
+  start();
+  ASSERT_TRUE(eventually([&] { return store.calls(Verb::claim) > 1; }));
+  for (const Verb verb : {Verb::claim, Verb::renew, Verb::sweep, Verb::wait}) store.fail(verb, Fault::before);
+  worker->stop();
+}
+
+TEST_F(WorkerFaults, StatisticsAddUpByKindAndWaitForABeatThatArrives) {
+  handle_at_once();
+  router.handle("fails", [](Context&) {
+    std::this_thread::sleep_for(2ms);
+    return Outcome::failure("x");
+  });
+  const Ref dead = enqueue("a");
+  claim_and_die(1);
+  store.fail(Verb::renew, Fault::before, 4);
+  for (int i = 0; i < 50; ++i) enqueue("a");
+  for (int i = 0; i < 5; ++i) enqueue("fails");
+  start();
+  ASSERT_TRUE(becomes(dead, State::gone));
+  ASSERT_TRUE(eventually([&] { return runs == 51; }));
+  worker->stop();
+  const auto stats = catalog.stats("default", Span::minute, {}, clock.now() + 1min, clock.call());
+  Stat a;
+  Stat fails;
+  for (const Stat& stat : stats) {
+    Stat& sum = stat.kind == "a" ? a : fails;
+    sum.success += stat.success;
+    sum.failure += stat.failure;
+    sum.crash += stat.crash;
+    sum.busy += stat.busy;
+  }
+  EXPECT_EQ(a.success, 51U);
+  EXPECT_EQ(a.failure, 0U);
+  EXPECT_EQ(a.crash, 1U);
+  EXPECT_EQ(fails.failure, 5U);
+  EXPECT_GE(fails.busy, 10ms);
+}
+
+}  // namespace
+
+}  // namespace tidemill::tests
