@@ -260,7 +260,7 @@ std::uint64_t Parser::parse_field(const FieldKind& kind) {
     set |= parse_item(kind);
   }
   if (!at_word_end())
-    fail_here(fmt::format("a {} is {}, *, a range, a list or a step such as */5", kind.name, kind.range));
+    fail_here(fmt::format("the {} is {}, *, a range, a list or a step such as */5", kind.name, kind.range));
   return set;
 }
 
@@ -285,7 +285,7 @@ std::uint64_t Parser::parse_item(const FieldKind& kind) {
     }
   }
   // Sunday begins the week, except at a range's end.
-  if (first == 7) {
+  if (kind.name == weekday.name && first == 7) {
     first = 0;
     if (last == 7) last = 0;
   }
@@ -317,7 +317,7 @@ unsigned Parser::parse_value(const FieldKind& kind) {
     return kind.least + static_cast<unsigned>(i / 3);
   }
   if (!is_digit(here()))
-    fail_here(fmt::format("a {} is {}, *, a range, a list or a step such as */5", kind.name, kind.range));
+    fail_here(fmt::format("the {} is {}, *, a range, a list or a step such as */5", kind.name, kind.range));
   const std::uint64_t value = parse_digits(9);
   const unsigned most = kind.name == weekday.name ? 7 : kind.most;
   if (value < kind.least || value > most) {
