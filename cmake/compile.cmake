@@ -20,11 +20,20 @@ if(PROJECT_IS_TOP_LEVEL)
   endif()
 endif()
 
-# The warnings, and the two that GCC 12 gets wrong in the standard library's own code.
+# Assertions are on in every build, so nothing here defines NDEBUG: one that costs too much doesn't belong in the code.
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Release or Debug" FORCE)
+  set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1" CACHE STRING "As in the preset" FORCE)
+endif()
+
+# A user's compiler may warn of what ours doesn't know, so warnings stop our own builds only.
+option(TIDEMILL_WERROR "Warnings are errors" OFF)
 add_library(tidemill_warnings INTERFACE)
-target_compile_options(tidemill_warnings INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
-  -Wno-error=restrict -Wno-error=maybe-uninitialized)
+target_compile_options(tidemill_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
+if(TIDEMILL_WERROR)
+  # The two exceptions are what GCC 12 gets wrong in the standard library's own code.
+  target_compile_options(tidemill_warnings INTERFACE -Werror -Wno-error=restrict -Wno-error=maybe-uninitialized)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND TIDEMILL_PCH)
   target_compile_options(tidemill_warnings INTERFACE -fpch-preprocess)  # So that ccache can look inside.
 endif()

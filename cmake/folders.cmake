@@ -1,42 +1,80 @@
 # A new file needs no edit anywhere: each folder is globbed.
 
-# tidemill_library(NAME FOLDER LINKS target...): the library tidemill_NAME of all sources of a folder. The public
-# headers may be included by everyone; what a library links reaches its users' link line, not their code.
-function(tidemill_library name folder)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "LINKS")
-  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp)
-  list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/main.cpp)
-  add_library(tidemill_${name} STATIC ${sources})
-  target_include_directories(tidemill_${name}
-    PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
-    PRIVATE src)
-  target_link_libraries(tidemill_${name} PUBLIC ${arg_LINKS} PRIVATE $<BUILD_INTERFACE:tidemill_warnings>)
-  tidemill_precompile(tidemill_${name} tidemill_core)
+# Until all folders have sources, those without are skipped. Gives the targets named that exist.
+function(tidemill_existing result)
+  set(found)
+  foreach(target ${ARGN})
+    if(TARGET ${target} OR NOT target MATCHES "^tidemill_")
+      list(APPEND found ${target})
+    endif()
+  endforeach()
+  set(${result} ${found} PARENT_SCOPE)
 endfunction()
 
-# Shares one precompiled header: the first target makes it, the others use it.
-function(tidemill_precompile target first)
+# tidemill_library(NAME FOLDER [USES layer...] [NEEDS third-party...]): the library tidemill_NAME of all sources of a
+# folder. Those who use it see the public headers and its own layers; what it needs reaches their link line only.
+function(tidemill_library name folder)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "USES;NEEDS")
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp)
+  list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/main.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  set(target tidemill_${name})
+  tidemill_existing(uses ${arg_USES})
+  add_library(${target} STATIC ${sources})
+  target_include_directories(${target}
+    PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+    PRIVATE src)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_link_libraries(${target}
+    PUBLIC ${uses} PRIVATE fmt::fmt ${arg_NEEDS} $<BUILD_INTERFACE:tidemill_warnings>)
+  tidemill_precompile(${target})
+
+  # A static library may leave anything undefined for others to fill in. So all of it is linked into a program that
+  # does nothing, with exactly the layers above: a call to any other layer fails here, by name.
+  if(PROJECT_IS_TOP_LEVEL)
+    add_executable(${target}_alone ${PROJECT_SOURCE_DIR}/cmake/alone.cpp)
+    target_link_libraries(${target}_alone PRIVATE $<LINK_LIBRARY:WHOLE_ARCHIVE,${target}>)
+    set_target_properties(${target}_alone PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/alone)
+  endif()
+endfunction()
+
+# Shares one precompiled header among all of src/. A target of its own carries it, so that using it makes no layer
+# depend on another.
+function(tidemill_precompile target)
   if(NOT TIDEMILL_PCH)
     return()
   endif()
-  if(target STREQUAL first)
-    target_precompile_headers(${target} PRIVATE
-      <algorithm> <chrono> <cstdint> <functional> <map> <memory> <mutex> <optional> <span> <stop_token> <string>
-      <string_view> <thread> <vector> <fmt/format.h>)
-  else()
-    target_precompile_headers(${target} REUSE_FROM ${first})
+  if(NOT TARGET tidemill_pch)
+    add_library(tidemill_pch OBJECT ${PROJECT_SOURCE_DIR}/cmake/pch.cpp)
+    target_link_libraries(tidemill_pch PRIVATE fmt::fmt tidemill_warnings)
+    target_precompile_headers(tidemill_pch PRIVATE
+      <algorithm> <array> <atomic> <charconv> <chrono> <condition_variable> <cstdint> <deque> <exception> <functional>
+      <map> <memory> <mutex> <optional> <set> <span> <stop_token> <string> <string_view> <thread> <tuple>
+      <unordered_map> <utility> <variant> <vector> <fmt/format.h>)
   endif()
+  target_precompile_headers(${target} REUSE_FROM tidemill_pch)
 endfunction()
 
-# Each folder below is a program example_FOLDER.
+# tidemill_program(NAME FOLDER SOURCES source... LINKS target...): a program that lies below the build directory where
+# its sources lie below this one.
+function(tidemill_program name folder)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "SOURCES;LINKS")
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LINKS} tidemill_warnings)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/${folder})
+endfunction()
+
+# Each folder below is a program example_FOLDER. They see what users see; some open the SQLite file beside Tidemill.
 function(tidemill_examples folder)
   file(GLOB places CONFIGURE_DEPENDS ${folder}/*/main.cpp)
   foreach(place ${places})
     cmake_path(GET place PARENT_PATH directory)
     cmake_path(GET directory FILENAME name)
     file(GLOB sources CONFIGURE_DEPENDS ${directory}/*.cpp)
-    add_executable(example_${name} ${sources})
-    target_link_libraries(example_${name} PRIVATE tidemill tidemill_warnings)
+    tidemill_program(example_${name} ${folder}/${name} SOURCES ${sources} LINKS tidemill SQLite::SQLite3)
+    set_property(GLOBAL APPEND PROPERTY TIDEMILL_EXAMPLES example_${name})
   endforeach()
 endfunction()
 
@@ -45,7 +83,6 @@ function(tidemill_snippets folder)
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp)
   foreach(source ${sources})
     cmake_path(GET source STEM name)
-    add_executable(snippet_${name} ${source})
-    target_link_libraries(snippet_${name} PRIVATE tidemill tidemill_warnings SQLite::SQLite3)
+    tidemill_program(snippet_${name} ${folder} SOURCES ${source} LINKS tidemill SQLite::SQLite3)
   endforeach()
 endfunction()

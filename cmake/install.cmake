@@ -1,13 +1,14 @@
 # find_package(tidemill) and target tidemill::tidemill for programs that use the library.
 
-set(libraries tidemill tidemill_core tidemill_driver_sqlite tidemill_store_memory tidemill_store_sqlite
+tidemill_existing(libraries tidemill_core tidemill_driver_sqlite tidemill_store_memory tidemill_store_sqlite
   tidemill_stores tidemill_engine tidemill_testing)
+list(APPEND libraries tidemill)
 install(TARGETS ${libraries} EXPORT tidemill_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT tidemill_targets NAMESPACE tidemill:: FILE tidemillTargets.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tidemill)
 install(DIRECTORY include/tidemill DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-if(TARGET tidemill_program)
-  install(TARGETS tidemill_program DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(TARGET tidemill_command)
+  install(TARGETS tidemill_command DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 
 configure_package_config_file(cmake/tidemillConfig.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/tidemillConfig.cmake
