@@ -9,7 +9,8 @@ namespace tidemill::sqlite {
 
 namespace {
 
-/// SQLite's text for an extended code is that of its primary code, which says too little about input and output.
+/// SQLite's text for an extended code is that of its primary code, which says too little about input and
+/// output.
 std::string explain(sqlite3* db, int code) {
   std::string message = db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code);
   if ((code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN) {
@@ -69,7 +70,8 @@ std::string_view Query::bytes(int column) const {
 Connection::Connection(const std::string& path, const ConnectionOptions& options)
     : schema_("main"), busy_timeout_(options.busy_timeout) {
   const int access = options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
-  const int flags = access | (options.create ? SQLITE_OPEN_CREATE : 0) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  const int flags =
+      access | (options.create ? SQLITE_OPEN_CREATE : 0) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   const int code = sqlite3_open_v2(path.c_str(), &db_, flags, nullptr);
   if (code != SQLITE_OK) {
     const Failure failure{code, explain(db_, code)};
@@ -91,7 +93,8 @@ Connection::~Connection() {
 void Connection::fail(int code) const { throw Failure{code, explain(db_, code)}; }
 
 void Connection::execute(const std::string& script) {
-  if (sqlite3_exec(db_, script.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) fail(sqlite3_extended_errcode(db_));
+  if (sqlite3_exec(db_, script.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
+    fail(sqlite3_extended_errcode(db_));
 }
 
 sqlite3_stmt* Connection::prepared(const Sql& sql) {
@@ -140,7 +143,8 @@ void Connection::bind(sqlite3_stmt* statement, int index, Blob blob) {
 int Connection::wait_for_lock(void* self, int) noexcept {
   const auto* const connection = static_cast<const Connection*>(self);
   if (std::chrono::steady_clock::now() >= connection->give_up_at_) return 0;
-  thread_local std::minstd_rand jitter{static_cast<unsigned>(std::hash<std::thread::id>{}(std::this_thread::get_id()))};
+  thread_local std::minstd_rand jitter{
+      static_cast<unsigned>(std::hash<std::thread::id>{}(std::this_thread::get_id()))};
   std::this_thread::sleep_for(std::chrono::microseconds{200 + jitter() % 600});
   return 1;
 }

@@ -39,13 +39,14 @@ struct Blob {
   std::string_view bytes;
 };
 
-/// An SQL text that lives as long as the program. Its address is its identity: a connection prepares each once.
+/// An SQL text that lives as long as the program. Its address is its identity: a connection prepares each
+/// once.
 struct Sql {
   const char* text;
 };
 
-/// Puts texts together when the program is compiled: `constexpr auto text = join("SELECT ", columns, " FROM …");`
-/// `text.data()` ends in a zero.
+/// Puts texts together when the program is compiled: `constexpr auto text = join("SELECT ", columns, " FROM
+/// …");` `text.data()` ends in a zero.
 template <std::size_t... N>
 consteval auto join(const char (&... parts)[N]) {
   std::array<char, (N + ... + 0) - sizeof...(N) + 1> text{};
@@ -59,9 +60,9 @@ consteval auto join(const char (&... parts)[N]) {
 
 class Connection;
 
-/// A prepared statement with its parameters bound, for as long as this object lives: then it is reset, so that
-/// no read transaction is left open, and may be used again. What is bound as text or blob must live as long, and
-/// no second Query of the same Sql may be made meanwhile.
+/// A prepared statement with its parameters bound, for as long as this object lives: then it is reset, so
+/// that no read transaction is left open, and may be used again. What is bound as text or blob must live as
+/// long, and no second Query of the same Sql may be made meanwhile.
 class Query {
  public:
   Query(const Query&) = delete;
@@ -125,6 +126,12 @@ class Connection {
     while (query.step()) {
     }
     return changes();
+  }
+
+  /// Whether there is a row.
+  template <class... Args>
+  bool any(const Sql& sql, const Args&... args) {
+    return query(sql, args...).step();
   }
 
   int changes() const noexcept;

@@ -195,7 +195,8 @@ bool SqliteStore::signal(std::string_view worker, Signal signal, const Call& cal
   return found;
 }
 
-std::vector<Stat> SqliteStore::stats(std::string_view queue, Span span, TimePoint from, TimePoint to, const Call&) {
+std::vector<Stat> SqliteStore::stats(std::string_view queue, Span span, TimePoint from, TimePoint to,
+                                     const Call&) {
   return readers_.read([&](Scope& scope) { return read_stats(scope, queue, span, from, to); });
 }
 

@@ -14,8 +14,9 @@ constexpr sqlite::Sql first_at{"SELECT at FROM main.tidemill_job WHERE line = ?1
 constexpr sqlite::Sql any_in{"SELECT 1 FROM main.tidemill_job WHERE line >= ?1 AND line <= ?2 LIMIT 1"};
 
 constexpr sqlite::Sql get_due{
-    "SELECT at, seq, line, priority FROM main.tidemill_job WHERE line = ?1 AND at <= ?2 ORDER BY at, seq LIMIT ?3"};
-constexpr sqlite::Sql set_line{"UPDATE main.tidemill_job SET line = ?2 WHERE seq = ?1"};
+    "SELECT at, seq, line, priority FROM main.tidemill_job WHERE line = ?1 AND at <= ?2 ORDER BY at, seq "
+    "LIMIT ?3"};
+constexpr sqlite::Sql promote_job{"UPDATE main.tidemill_job SET line = ?2, was_due = 1 WHERE seq = ?1"};
 
 constexpr auto take_text = sqlite::join("SELECT ", job_columns,
                                         " FROM main.tidemill_job j WHERE j.line >= ?1 AND j.line <= ?2 "
@@ -26,9 +27,11 @@ constexpr sqlite::Sql first_run{
     "INSERT INTO main.tidemill_run (seq, token, worker, since, started_at) VALUES (?1, ?2, ?3, ?4, ?5) "
     "ON CONFLICT DO NOTHING"};
 constexpr sqlite::Sql next_run{
-    "UPDATE main.tidemill_run SET token = ?2, worker = ?3, since = ?4, started_at = ?5, marked = NULL, signal = NULL "
+    "UPDATE main.tidemill_run SET token = ?2, worker = ?3, since = ?4, started_at = ?5, marked = NULL, "
+    "signal = NULL "
     "WHERE seq = ?1"};
-constexpr auto get_run_text = sqlite::join("SELECT ", run_columns, " FROM main.tidemill_run r WHERE r.seq = ?1");
+constexpr auto get_run_text =
+    sqlite::join("SELECT ", run_columns, " FROM main.tidemill_run r WHERE r.seq = ?1");
 constexpr sqlite::Sql get_run{get_run_text.data()};
 
 bool paused(Scope& scope, std::int64_t queue) {
@@ -78,7 +81,8 @@ class Taker {
   /// All first, then they are moved: an index must not be changed under who reads it.
   void read(std::int64_t queue, std::size_t limit) {
     rows_.clear();
-    auto columns = write_.db.query(take, first_line(queue, State::pending), last_line(queue, State::pending), limit);
+    auto columns =
+        write_.db.query(take, first_line(queue, State::pending), last_line(queue, State::pending), limit);
     while (columns.step()) {
       Row& row = rows_.emplace_back();
       read_job(columns, write_, row);
@@ -103,6 +107,7 @@ class Taker {
     row.task.state = State::active;
     row.task.worker = claim_.worker;
     row.task.started_at = now_;
+    if (row.was_due) row.task.run_at = row.at;
     if (!row.key.empty()) row.task.unique = read_unique(write_, row, now_);
     answer_.claimed.leases.push_back({std::move(row.task), token_text(token), claim_.lease});
   }
@@ -137,7 +142,7 @@ bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer&
     if (due && *due <= now) return false;
     const std::int64_t first = first_line(*queue, State::pending);
     if (want.count_max > 0 && claim.count_max > 0 &&
-        scope.db.query(any_in, first, last_line(*queue, State::pending)).step()) {
+        scope.db.any(any_in, first, last_line(*queue, State::pending))) {
       return false;
     }
     add_due(answer, want.queue, due);
@@ -155,7 +160,8 @@ void find_due(Scope& scope, std::int64_t queue, TimePoint now, std::size_t limit
   for (const State state : {State::scheduled, State::retry}) {
     auto row = scope.db.query(get_due, line_of(queue, state), stored(now), limit);
     while (row.step()) {
-      due.push_back({row.integer(0), row.integer(1), row.integer(2), static_cast<std::int32_t>(row.integer(3))});
+      due.push_back(
+          {row.integer(0), row.integer(1), row.integer(2), static_cast<std::int32_t>(row.integer(3))});
     }
   }
 }
@@ -165,7 +171,7 @@ std::size_t promote(Write& write, std::vector<Due>& due, std::size_t limit) {
   if (due.size() > limit) due.resize(limit);
   for (const Due& task : due) {
     const std::int64_t queue = queue_of(task.line);
-    write.db.run(set_line, task.seq, line_of(queue, State::pending, task.priority));
+    write.db.run(promote_job, task.seq, line_of(queue, State::pending, task.priority));
     write.left(queue, state_of(task.line));
     write.arrived(queue, State::pending, time_of(task.at));
   }

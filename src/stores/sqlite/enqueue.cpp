@@ -16,9 +16,11 @@ constexpr sqlite::Sql insert_usual{
 constexpr sqlite::Sql insert_any{
     "INSERT INTO main.tidemill_job (id, queue, line, at, kind, created_at, payload, priority, retries_max, "
     "crashes_max, timeout, retention, deadline, expires_at, key, task_group, headers) "
-    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT DO NOTHING"};
+    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT DO "
+    "NOTHING"};
 constexpr sqlite::Sql overwrite{
-    "UPDATE main.tidemill_job SET line = ?2, at = ?3, kind = ?4, payload = ?5, priority = ?6, retries_max = ?7, "
+    "UPDATE main.tidemill_job SET line = ?2, at = ?3, was_due = NULL, kind = ?4, payload = ?5, priority = "
+    "?6, retries_max = ?7, "
     "crashes_max = ?8, timeout = ?9, retention = ?10, deadline = ?11, expires_at = ?12, task_group = ?13, "
     "headers = ?14 WHERE seq = ?1"};
 constexpr sqlite::Sql has_id{"SELECT 1 FROM main.tidemill_job WHERE queue = ?1 AND id = ?2"};
@@ -28,7 +30,8 @@ constexpr sqlite::Sql get_holder{
     "LEFT JOIN main.tidemill_job j ON j.seq = k.seq LEFT JOIN main.tidemill_run r ON r.seq = k.seq "
     "WHERE k.queue = ?1 AND k.key = ?2 AND (k.until IS NULL OR k.until > ?3)"};
 constexpr sqlite::Sql put_key{
-    "INSERT INTO main.tidemill_key (queue, key, id, seq, until, length, outlives) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) "
+    "INSERT INTO main.tidemill_key (queue, key, id, seq, until, length, outlives) VALUES (?1, ?2, ?3, ?4, "
+    "?5, ?6, ?7) "
     "ON CONFLICT (queue, key) DO UPDATE SET id = excluded.id, seq = excluded.seq, until = excluded.until, "
     "length = excluded.length, outlives = excluded.outlives"};
 
@@ -48,21 +51,25 @@ std::string fault_of(const Task& task, std::size_t bytes_max) {
                        tidemill::to_string(task.state));
   }
   if (task.priority < -priority_most || task.priority > priority_most) {
-    return fmt::format("the priority is {}; it must be from {} to {}", task.priority, -priority_most, priority_most);
+    return fmt::format("the priority is {}; it must be from {} to {}", task.priority, -priority_most,
+                       priority_most);
   }
-  if (task.ref.queue.empty() || task.ref.id.empty() || task.kind.empty()) return "queue, id and kind must not be empty";
+  if (task.ref.queue.empty() || task.ref.id.empty() || task.kind.empty())
+    return "queue, id and kind must not be empty";
   if (const std::size_t bytes = bytes_of(task); bytes > bytes_max) {
-    return fmt::format("payload, headers and kind have {} bytes, and this store takes {}: put the data elsewhere and "
-                       "a reference into the task",
-                       bytes, bytes_max);
+    return fmt::format(
+        "payload, headers and kind have {} bytes, and this store takes {}: put the data elsewhere and "
+        "a reference into the task",
+        bytes, bytes_max);
   }
   return {};
 }
 
 bool usual(const Task& task) {
-  return task.priority == 0 && task.retries_max == usual_retries_max && task.crashes_max == usual_crashes_max &&
-         task.timeout.count() == usual_timeout && task.retention == Duration::zero() && !task.deadline &&
-         !task.expires_at && !task.unique && task.group.empty() && task.headers.empty();
+  return task.priority == 0 && task.retries_max == usual_retries_max &&
+         task.crashes_max == usual_crashes_max && task.timeout.count() == usual_timeout &&
+         task.retention == Duration::zero() && !task.deadline && !task.expires_at && !task.unique &&
+         task.group.empty() && task.headers.empty();
 }
 
 /// When it is due, or since when it is in its state.
@@ -83,22 +90,25 @@ bool insert(Write& write, const Task& task, std::int64_t queue, TimePoint now) {
     inserted = write.db.run(insert_usual, id, queue, line, stored(at), kind, created, payload);
   } else {
     const std::string headers = task.headers.empty() ? std::string{} : write_map(task.headers);
-    inserted = write.db.run(
-        insert_any, id, queue, line, stored(at), kind, created, payload, unless(0, task.priority),
-        unless(usual_retries_max, task.retries_max), unless(usual_crashes_max, task.crashes_max),
-        unless(usual_timeout, stored(task.timeout)), unless(0, stored(task.retention)), stored(task.deadline),
-        stored(task.expires_at), task.unique ? std::optional<std::string_view>{task.unique->key} : std::nullopt,
-        unless_empty(task.group), unless_empty(headers));
+    inserted =
+        write.db.run(insert_any, id, queue, line, stored(at), kind, created, payload,
+                     unless(0, task.priority), unless(usual_retries_max, task.retries_max),
+                     unless(usual_crashes_max, task.crashes_max), unless(usual_timeout, stored(task.timeout)),
+                     unless(0, stored(task.retention)), stored(task.deadline), stored(task.expires_at),
+                     task.unique ? std::optional<std::string_view>{task.unique->key} : std::nullopt,
+                     unless_empty(task.group), unless_empty(headers));
   }
   if (inserted == 0) return false;
   write.arrived(queue, task.state, at);
   return true;
 }
 
-Enqueued exists(std::string id) { return {Put::exists, std::move(id), "a task with this id is there already"}; }
+Enqueued exists(std::string id) {
+  return {Put::exists, std::move(id), "a task with this id is there already"};
+}
 
-void take_key(Write& write, const Unique& unique, std::int64_t queue, std::string_view holder, std::int64_t seq,
-              TimePoint now) {
+void take_key(Write& write, const Unique& unique, std::int64_t queue, std::string_view holder,
+              std::int64_t seq, TimePoint now) {
   std::optional<std::int64_t> until;
   if (unique.window > Duration::zero()) until = stored(now + unique.window);
   const StoredId id{holder};
@@ -143,8 +153,9 @@ Enqueued replace(Write& write, const Task& task, const Holder& holder, TimePoint
   write.db.run(overwrite, holder.row.seq, line_of(queue, task.state, task.priority), stored(at),
                write.intern_kind(task.kind), sqlite::Blob{task.payload}, unless(0, task.priority),
                unless(usual_retries_max, task.retries_max), unless(usual_crashes_max, task.crashes_max),
-               unless(usual_timeout, stored(task.timeout)), unless(0, stored(task.retention)), stored(task.deadline),
-               stored(task.expires_at), unless_empty(task.group), unless_empty(headers));
+               unless(usual_timeout, stored(task.timeout)), unless(0, stored(task.retention)),
+               stored(task.deadline), stored(task.expires_at), unless_empty(task.group),
+               unless_empty(headers));
   write.left(queue, holder.row.state());
   write.arrived(queue, task.state, at);
   take_key(write, *task.unique, queue, holder.id, holder.row.seq, now);
@@ -153,7 +164,7 @@ Enqueued replace(Write& write, const Task& task, const Holder& holder, TimePoint
 
 Enqueued put_unique(Write& write, const Task& task, std::int64_t queue, TimePoint now) {
   const StoredId id{task.ref.id};
-  if (write.db.query(has_id, queue, id).step()) return exists(task.ref.id);
+  if (write.db.any(has_id, queue, id)) return exists(task.ref.id);
   const auto holder = holder_of(write, queue, task.unique->key, now);
   if (!holder) {
     insert(write, task, queue, now);

@@ -15,27 +15,28 @@ namespace tidemill::sqlite_store {
 
 namespace {
 
-/// Rows that are looked at between two looks at the clock; so many at least in any call, so that each goes on.
+/// Rows that are looked at between two looks at the clock; so many at least in any call, so that each goes
+/// on.
 constexpr std::size_t rows_a_look = 64;
 
 constexpr sqlite::Sql all_queues{"SELECT id, name FROM main.tidemill_queue ORDER BY name"};
 constexpr sqlite::Sql one_queue{"SELECT id, name FROM main.tidemill_queue WHERE name = ?1"};
 constexpr sqlite::Sql seen_states{"SELECT queue, state FROM main.tidemill_counter WHERE tasks > 0"};
 
-// A page goes on behind (line, at, seq) in three steps. As one comparison of rows SQLite would search the index by
-// two of them, and read again all that share a line and an instant with the last.
-constexpr auto same_instant_text = sqlite::join(
-    "SELECT ", job_columns, ", ", run_columns,
-    " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
-    "WHERE j.line = ?1 AND j.at = ?2 AND j.seq > ?3 ORDER BY j.seq");
-constexpr auto same_line_text = sqlite::join(
-    "SELECT ", job_columns, ", ", run_columns,
-    " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
-    "WHERE j.line = ?1 AND j.at > ?2 ORDER BY j.at, j.seq");
-constexpr auto later_lines_text = sqlite::join(
-    "SELECT ", job_columns, ", ", run_columns,
-    " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
-    "WHERE j.line > ?1 AND j.line <= ?2 ORDER BY j.line, j.at, j.seq");
+// A page goes on behind (line, at, seq) in three steps. As one comparison of rows SQLite would search the
+// index by two of them, and read again all that share a line and an instant with the last.
+constexpr auto same_instant_text =
+    sqlite::join("SELECT ", job_columns, ", ", run_columns,
+                 " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
+                 "WHERE j.line = ?1 AND j.at = ?2 AND j.seq > ?3 ORDER BY j.seq");
+constexpr auto same_line_text =
+    sqlite::join("SELECT ", job_columns, ", ", run_columns,
+                 " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
+                 "WHERE j.line = ?1 AND j.at > ?2 ORDER BY j.at, j.seq");
+constexpr auto later_lines_text =
+    sqlite::join("SELECT ", job_columns, ", ", run_columns,
+                 " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
+                 "WHERE j.line > ?1 AND j.line <= ?2 ORDER BY j.line, j.at, j.seq");
 constexpr sqlite::Sql same_instant{same_instant_text.data()};
 constexpr sqlite::Sql same_line{same_line_text.data()};
 constexpr sqlite::Sql later_lines{later_lines_text.data()};
@@ -69,8 +70,14 @@ Cursor parse_cursor(std::string_view text) {
 
 class Finder {
  public:
-  Finder(Scope& scope, const Filter& filter, std::size_t limit, Duration budget, const Clock& clock, TimePoint now)
-      : scope_(scope), filter_(filter), limit_(limit), clock_(clock), until_(clock.steady() + budget), now_(now) {}
+  Finder(Scope& scope, const Filter& filter, std::size_t limit, Duration budget, const Clock& clock,
+         TimePoint now)
+      : scope_(scope),
+        filter_(filter),
+        limit_(limit),
+        clock_(clock),
+        until_(clock.steady() + budget),
+        now_(now) {}
 
   Page find(const std::optional<Cursor>& from) {
     last_ = from;
@@ -139,7 +146,9 @@ class Finder {
   }
 
   bool matches(const Task& task) const {
-    const auto contains = [&](const std::string& field) { return field.find(filter_.text) != std::string::npos; };
+    const auto contains = [&](const std::string& field) {
+      return field.find(filter_.text) != std::string::npos;
+    };
     return matches_kind(task.kind) && (filter_.group.empty() || task.group == filter_.group) &&
            (!filter_.created_before || *task.created_at < *filter_.created_before) &&
            (filter_.text.empty() || contains(task.ref.id) || contains(task.payload) || contains(task.error));
@@ -171,8 +180,8 @@ class Finder {
 
 }  // namespace
 
-Page find_tasks(Scope& scope, const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,
-                const Clock& clock, TimePoint now) {
+Page find_tasks(Scope& scope, const Filter& filter, std::string_view cursor, std::size_t limit,
+                Duration budget, const Clock& clock, TimePoint now) {
   const auto from = cursor.empty() ? std::nullopt : std::optional{parse_cursor(cursor)};
   return Finder{scope, filter, limit, budget, clock, now}.find(from);
 }

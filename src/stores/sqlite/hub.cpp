@@ -29,8 +29,9 @@ Hub::Seen& Hub::seen(std::string_view worker) {
   auto found = seen_.find(worker);
   if (found == seen_.end()) {
     if (seen_.size() >= workers_max) {
-      seen_.erase(std::min_element(seen_.begin(), seen_.end(),
-                                   [](const auto& a, const auto& b) { return a.second.used < b.second.used; }));
+      seen_.erase(std::min_element(seen_.begin(), seen_.end(), [](const auto& a, const auto& b) {
+        return a.second.used < b.second.used;
+      }));
     }
     found = seen_.emplace(worker, Seen{sequence_, sequence_, 0, 0}).first;
   }
@@ -101,7 +102,8 @@ std::optional<Wake> Hub::reason(const Waiter& waiter) {
 
 Wake Hub::wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,
                std::stop_token stop) {
-  const auto until = steady_clock::now() + std::clamp<Duration>(timeout, Duration::zero(), std::chrono::hours{24});
+  const auto until =
+      steady_clock::now() + std::clamp<Duration>(timeout, Duration::zero(), std::chrono::hours{24});
   Waiter self{worker, queues};
   // Runs in the thread that stops us; or right here, when that was before.
   const std::stop_callback on_stop{stop, [&] {

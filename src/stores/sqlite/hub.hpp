@@ -19,15 +19,15 @@ namespace tidemill::sqlite_store {
 /// What a transaction did that someone may wait for.
 struct News {
   struct Queue {
-    bool ready = false;                  ///< A task became pending, or the queue is no longer paused.
-    std::optional<TimePoint> due = {};   ///< The soonest due time that was set.
+    bool ready = false;                 ///< A task became pending, or the queue is no longer paused.
+    std::optional<TimePoint> due = {};  ///< The soonest due time that was set.
   };
   std::map<std::string, Queue, std::less<>> queues = {};
   std::vector<std::string> workers = {};  ///< For whom there is a signal.
 };
 
-/// Wakes those who wait for tasks and signals. It counts changes, and knows up to where each worker has seen them,
-/// so that nothing is lost between a claim that found nothing and the wait that follows it.
+/// Wakes those who wait for tasks and signals. It counts changes, and knows up to where each worker has seen
+/// them, so that nothing is lost between a claim that found nothing and the wait that follows it.
 ///
 /// Thread safety: all members may be called from any thread.
 class Hub {

@@ -14,10 +14,11 @@ namespace tidemill::sqlite_store {
 
 namespace {
 
-/// Only looks at the directory entry. To open and close the file would drop all locks that this process has on it.
+/// Only looks at the directory entry. To open and close the file would drop all locks that this process has
+/// on it.
 bool same_file(const std::string& a, const std::string& b) {
-  struct stat first {};
-  struct stat second {};
+  struct stat first{};
+  struct stat second{};
   return stat(a.c_str(), &first) == 0 && stat(b.c_str(), &second) == 0 && first.st_dev == second.st_dev &&
          first.st_ino == second.st_ino;
 }
@@ -51,9 +52,10 @@ class Savepoint {
 Error to_error_inside(const sqlite::Failure& failure, const std::string& path) {
   if (failure.code() != SQLITE_BUSY && failure.code() != SQLITE_LOCKED) return to_error(failure, path);
   return {ErrorKind::unavailable,
-          fmt::format("{} is locked by another writer, and this transaction holds only a read lock: begin it with "
-                      "BEGIN IMMEDIATE, and set a busy timeout on the connection ({})",
-                      path, failure.what())};
+          fmt::format(
+              "{} is locked by another writer, and this transaction holds only a read lock: begin it with "
+              "BEGIN IMMEDIATE, and set a busy timeout on the connection ({})",
+              path, failure.what())};
 }
 
 /// The name by which the caller's connection knows the database in the file `path`.
@@ -66,29 +68,33 @@ std::string schema_of(sqlite3* db, const std::string& path) {
     if (same_file(file, path)) return std::string{row.bytes(1)};
     files += fmt::format("{}{}", files.empty() ? "" : ", ", file.empty() ? "memory" : file);
   }
-  throw Error{ErrorKind::invalid, fmt::format("the connection is to {}, and the store is in {}: a transaction can take "
-                                              "in tasks of a store in the same file only",
-                                              files, path)};
+  throw Error{ErrorKind::invalid,
+              fmt::format("the connection is to {}, and the store is in {}: a transaction can take "
+                          "in tasks of a store in the same file only",
+                          files, path)};
 }
 
 /// The connection of a transaction that is open.
 sqlite3* connection_of(Transaction& transaction, const std::string& path) {
   const auto* const ours = dynamic_cast<SqliteTransaction*>(&transaction);
   if (ours == nullptr || ours->connection() == nullptr) {
-    throw Error{ErrorKind::invalid,
-                fmt::format("the store is the SQLite file {}: hand over an SqliteTransaction with a connection to it",
-                            path)};
+    throw Error{
+        ErrorKind::invalid,
+        fmt::format("the store is the SQLite file {}: hand over an SqliteTransaction with a connection to it",
+                    path)};
   }
   if (sqlite3_get_autocommit(ours->connection()) != 0) {
-    throw Error{ErrorKind::invalid,
-                "no transaction is open on the connection: begin one with BEGIN IMMEDIATE, and COMMIT it afterwards"};
+    throw Error{
+        ErrorKind::invalid,
+        "no transaction is open on the connection: begin one with BEGIN IMMEDIATE, and COMMIT it afterwards"};
   }
   return ours->connection();
 }
 
 }  // namespace
 
-std::vector<Enqueued> SqliteStore::enqueue_inside(std::span<const Task> tasks, TimePoint now, Transaction& inside) {
+std::vector<Enqueued> SqliteStore::enqueue_inside(std::span<const Task> tasks, TimePoint now,
+                                                  Transaction& inside) {
   try {
     sqlite3* const borrowed = connection_of(inside, options_.path);
     sqlite::Connection db{borrowed, schema_of(borrowed, options_.path)};

@@ -12,8 +12,8 @@ namespace tidemill::sqlite_store {
 
 namespace {
 
-// What one transaction may take: enough that the cost of a commit is spread thin, and so little that a renewal
-// that waits for it is not late.
+// What one transaction may take: enough that the cost of a commit is spread thin, and so little that a
+// renewal that waits for it is not late.
 constexpr std::size_t tasks_max = 1000;
 constexpr std::size_t bytes_max = 1U << 20U;
 constexpr auto time_max = std::chrono::milliseconds{50};
@@ -23,13 +23,15 @@ constexpr sqlite::Sql get_signals{"SELECT value FROM main.tidemill_meta WHERE na
 
 }  // namespace
 
-std::unique_ptr<sqlite::Connection> open_connection(const std::string& path, const sqlite::ConnectionOptions& options) {
+std::unique_ptr<sqlite::Connection> open_connection(const std::string& path,
+                                                    const sqlite::ConnectionOptions& options) {
   try {
     auto db = std::make_unique<sqlite::Connection>(path, options);
-    // secure_delete overwrites what is deleted with zeros, and some distributions turn it on: it doubles what a
-    // report writes. The log may keep 64 MiB after a burst, instead of all that it ever had.
+    // secure_delete overwrites what is deleted with zeros, and some distributions turn it on: it doubles what
+    // a report writes. The log may keep 64 MiB after a burst, instead of all that it ever had.
     db->execute(
-        "PRAGMA main.secure_delete = off; PRAGMA main.cache_size = -32768; PRAGMA main.wal_autocheckpoint = 4000; "
+        "PRAGMA main.secure_delete = off; PRAGMA main.cache_size = -32768; PRAGMA main.wal_autocheckpoint = "
+        "4000; "
         "PRAGMA main.journal_size_limit = 67108864; PRAGMA temp_store = memory");
     return db;
   } catch (const sqlite::Failure& failure) {
@@ -38,13 +40,16 @@ std::unique_ptr<sqlite::Connection> open_connection(const std::string& path, con
 }
 
 Error to_error(const sqlite::Failure& failure, const std::string& path) {
-  const auto text = [&](std::string_view what) { return fmt::format("{} {} ({})", path, what, failure.what()); };
+  const auto text = [&](std::string_view what) {
+    return fmt::format("{} {} ({})", path, what, failure.what());
+  };
   switch (failure.code()) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      return {ErrorKind::unavailable,
-              text("stayed locked by another writer. If this thread has a transaction open on the same file, hand it "
-                   "over (enqueue(SqliteTransaction{db}, …)) or end it first; a call without it waits for itself")};
+      return {ErrorKind::unavailable, text("stayed locked by another writer. If this thread has a "
+                                           "transaction open on the same file, hand it "
+                                           "over (enqueue(SqliteTransaction{db}, …)) or end it first; a call "
+                                           "without it waits for itself")};
     case SQLITE_FULL:
       return {ErrorKind::unavailable, text("can't grow: the disk is full; nothing was written")};
     case SQLITE_IOERR:
@@ -54,12 +59,14 @@ Error to_error(const sqlite::Failure& failure, const std::string& path) {
               text("can't be opened: its directory must exist, and file and directory must be writable")};
     case SQLITE_READONLY:
     case SQLITE_PERM:
-      return {ErrorKind::unavailable,
-              text("is read-only: file and directory must be writable for this user, as the log lies beside the file")};
+      return {ErrorKind::unavailable, text("is read-only: file and directory must be writable for this user, "
+                                           "as the log lies beside the file")};
     case SQLITE_NOTADB:
-      return {ErrorKind::corrupt, text("is no SQLite database: give the path of one, or of a file that is not there yet")};
+      return {ErrorKind::corrupt,
+              text("is no SQLite database: give the path of one, or of a file that is not there yet")};
     case SQLITE_CORRUPT:
-      return {ErrorKind::corrupt, text("is damaged: check it with `PRAGMA integrity_check`, and restore a backup")};
+      return {ErrorKind::corrupt,
+              text("is damaged: check it with `PRAGMA integrity_check`, and restore a backup")};
     case SQLITE_NOMEM:
       return {ErrorKind::unavailable, text("could not be used: no memory is left")};
     case SQLITE_TOOBIG:
@@ -83,7 +90,8 @@ void Lane::run(Operation operation) {
   if (operation.error) std::rethrow_exception(operation.error);
 }
 
-/// The first that brings tasks fits always, so whoever leads finds his own operation among those that he takes.
+/// The first that brings tasks fits always, so whoever leads finds his own operation among those that he
+/// takes.
 bool Lane::fits(std::span<Operation* const> gathered, const Operation& next) {
   std::size_t tasks = 0;
   std::size_t bytes = 0;
@@ -116,8 +124,9 @@ bool Lane::expire(std::vector<Operation*>& operations) const {
   const auto now = Steady::now();
   const std::size_t expired = std::erase_if(operations, [&](Operation* operation) {
     if (operation->deadline == Steady::time_point{} || operation->deadline > now) return false;
-    operation->error = std::make_exception_ptr(Error{
-        ErrorKind::unavailable, fmt::format("{} did not get to this call before its deadline", options_.path)});
+    operation->error = std::make_exception_ptr(
+        Error{ErrorKind::unavailable,
+              fmt::format("{} did not get to this call before its deadline", options_.path)});
     return true;
   });
   return expired > 0;
@@ -222,8 +231,8 @@ void Lane::open() {
   data_version_.reset();
 }
 
-/// NORMAL leaves out the sync at each commit, but not the order of commits: what is lost in a power failure is the
-/// last of them.
+/// NORMAL leaves out the sync at each commit, but not the order of commits: what is lost in a power failure
+/// is the last of them.
 void Lane::set_sync(bool full) {
   full = full && options_.full_sync;
   if (synced_ == full) return;
@@ -231,8 +240,9 @@ void Lane::set_sync(bool full) {
   synced_ = full;
 }
 
-/// data_version changes when another connection has written: another process, the application's own transaction,
-/// a plain INSERT. Its numbers mean nothing on a new connection, so at first all there is counts as seen.
+/// data_version changes when another connection has written: another process, the application's own
+/// transaction, a plain INSERT. Its numbers mean nothing on a new connection, so at first all there is counts
+/// as seen.
 void Lane::notice_foreign_writes() {
   std::int64_t version = 0;
   {
@@ -262,7 +272,8 @@ void Lane::look() noexcept {
 
 /// After a failed read or write nothing that the connection holds in memory can be trusted.
 void Lane::recover(const sqlite::Failure& failure) {
-  if (failure.code() != SQLITE_IOERR && failure.code() != SQLITE_CORRUPT && failure.code() != SQLITE_NOTADB) return;
+  if (failure.code() != SQLITE_IOERR && failure.code() != SQLITE_CORRUPT && failure.code() != SQLITE_NOTADB)
+    return;
   write_.reset();
   db_.reset();
 }

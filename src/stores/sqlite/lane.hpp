@@ -21,7 +21,8 @@
 namespace tidemill::sqlite_store {
 
 /// Opens the file as the store uses it; errors are `Error`s that say what would be right.
-std::unique_ptr<sqlite::Connection> open_connection(const std::string& path, const sqlite::ConnectionOptions& options);
+std::unique_ptr<sqlite::Connection> open_connection(const std::string& path,
+                                                    const sqlite::ConnectionOptions& options);
 
 /// SQLite's refusal in the words of the port.
 Error to_error(const sqlite::Failure& failure, const std::string& path);
@@ -34,14 +35,14 @@ struct Operation {
   std::function<bool(Scope&)> read = {};
   std::size_t tasks = 1;
   std::size_t bytes = 0;
-  bool sync = true;    ///< False: a power failure may undo it even after it was acknowledged.
+  bool sync = true;  ///< False: a power failure may undo it even after it was acknowledged.
   bool urgent = false;
   std::chrono::steady_clock::time_point deadline = {};  ///< The epoch: none but the store's own.
   std::exception_ptr error = {};
 };
 
-/// The one writer of a store object. Callers' operations gather while a transaction is under way, and the next
-/// one takes what has gathered; each caller gets its answer when that has been committed.
+/// The one writer of a store object. Callers' operations gather while a transaction is under way, and the
+/// next one takes what has gathered; each caller gets its answer when that has been committed.
 ///
 /// Thread safety: all members may be called from any thread.
 class Lane {

@@ -15,14 +15,15 @@
 /// How values lie in the tables of schema.cpp.
 namespace tidemill::sqlite_store {
 
-// ---- Lines: where a task stands, as one number -------------------------------------------------------------
+// ---- Lines: where a task stands, as one number
+// -------------------------------------------------------------
 //
 //   line := queue << 16 | state << 8 | lane        lane := 128 - priority of a pending task, else 128
 //
 // Within its line a task is ordered by `at` and `seq`. So one index on (line, at) serves every state: a claim
-// reads the pending lines of a queue from the front, and promoting, sweeping and listing read theirs. One number
-// instead of three columns keeps the index small and its comparisons cheap, and as it has the same width in every
-// state, a claim rewrites a task's row in place and splits no page.
+// reads the pending lines of a queue from the front, and promoting, sweeping and listing read theirs. One
+// number instead of three columns keeps the index small and its comparisons cheap, and as it has the same
+// width in every state, a claim rewrites a task's row in place and splits no page.
 
 inline constexpr std::int32_t priority_most = 127;
 
@@ -36,9 +37,11 @@ constexpr std::int64_t line_of(std::int64_t queue, State state, std::int32_t pri
 constexpr State state_of(std::int64_t line) { return static_cast<State>(line >> 8 & 255); }
 constexpr std::int64_t queue_of(std::int64_t line) { return line >> 16; }
 
-// ---- Ids ---------------------------------------------------------------------------------------------------
+// ---- Ids
+// ---------------------------------------------------------------------------------------------------
 
-/// A canonical UUID takes 16 bytes, as a BLOB; every other text stays TEXT. Refers to the text that it was made of.
+/// A canonical UUID takes 16 bytes, as a BLOB; every other text stays TEXT. Refers to the text that it was
+/// made of.
 class StoredId {
  public:
   explicit StoredId(std::string_view text) : text_(text), uuid_(parse_uuid(text)) {}
@@ -60,7 +63,8 @@ class StoredId {
 /// The text of a column that a StoredId was bound to.
 std::string id_at(const sqlite::Query& row, int column);
 
-// ---- Times and usual values --------------------------------------------------------------------------------
+// ---- Times and usual values
+// --------------------------------------------------------------------------------
 
 /// Times and durations are microseconds, times since 1970.
 inline std::int64_t stored(TimePoint time) { return time.time_since_epoch().count(); }
@@ -85,10 +89,11 @@ inline std::optional<std::string_view> unless_empty(std::string_view text) {
   return text.empty() ? std::nullopt : std::optional{text};
 }
 
-// ---- Tokens ------------------------------------------------------------------------------------------------
+// ---- Tokens
+// ------------------------------------------------------------------------------------------------
 
-/// What a lease's token says: the row, so that a report needs no search, and 64 random bits, which are new with
-/// every claim and are what is compared.
+/// What a lease's token says: the row, so that a report needs no search, and 64 random bits, which are new
+/// with every claim and are what is compared.
 struct Token {
   std::int64_t seq = 0;
   std::int64_t secret = 0;
@@ -98,7 +103,8 @@ std::string token_text(const Token& token);
 /// None when it is no token of this store.
 std::optional<Token> parse_token(std::string_view text) noexcept;
 
-// ---- Maps and lines of log ---------------------------------------------------------------------------------
+// ---- Maps and lines of log
+// ---------------------------------------------------------------------------------
 
 /// A JSON object of strings, as headers are stored. Bytes that are not UTF-8 go through unharmed.
 std::string write_map(const std::map<std::string, std::string>& map);

@@ -1,5 +1,5 @@
-// Headers as a JSON object, so that SQL can read and write them. A JSON library would refuse the bytes that are
-// no UTF-8 and that headers may have.
+// Headers as a JSON object, so that SQL can read and write them. A JSON library would refuse the bytes that
+// are no UTF-8 and that headers may have.
 #include <charconv>
 #include <cstdint>
 
@@ -65,7 +65,9 @@ class MapReader {
   }
 
  private:
-  [[noreturn]] static void fail() { throw Error{ErrorKind::corrupt, "the headers of a task are no JSON object"}; }
+  [[noreturn]] static void fail() {
+    throw Error{ErrorKind::corrupt, "the headers of a task are no JSON object"};
+  }
 
   char peek() {
     while (at_ < json_.size() && (json_[at_] == ' ' || (json_[at_] >= '\t' && json_[at_] <= '\r'))) ++at_;

@@ -27,7 +27,9 @@ class Names {
  private:
   struct Hash {
     using is_transparent = void;
-    std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
+    std::size_t operator()(std::string_view text) const noexcept {
+      return std::hash<std::string_view>{}(text);
+    }
   };
   std::unordered_map<std::string, std::int64_t, Hash, std::equal_to<>> by_name_;
   std::unordered_map<std::int64_t, const std::string*> by_number_;
@@ -53,8 +55,9 @@ class NameCache {
 /// Names as one connection sees them.
 class Scope {
  public:
-  /// What is looked up is put into the cache when everything that `db` sees is committed, or will be told apart:
-  /// `shares` is false on a caller's own connection, whose transaction may have made names and may yet fail.
+  /// What is looked up is put into the cache when everything that `db` sees is committed, or will be told
+  /// apart: `shares` is false on a caller's own connection, whose transaction may have made names and may yet
+  /// fail.
   Scope(sqlite::Connection& connection, NameCache& cache, bool shares)
       : db(connection), cache_(cache), shares_(shares) {}
 

@@ -22,8 +22,10 @@ std::string state_name() {
 
 /// SQL for the text of an id.
 std::string id_text() {
-  return "CASE WHEN typeof(j.id) = 'text' THEN j.id ELSE lower(printf('%s-%s-%s-%s-%s', substr(hex(j.id), 1, 8), "
-         "substr(hex(j.id), 9, 4), substr(hex(j.id), 13, 4), substr(hex(j.id), 17, 4), substr(hex(j.id), 21))) END";
+  return "CASE WHEN typeof(j.id) = 'text' THEN j.id ELSE lower(printf('%s-%s-%s-%s-%s', substr(hex(j.id), 1, "
+         "8), "
+         "substr(hex(j.id), 9, 4), substr(hex(j.id), 13, 4), substr(hex(j.id), 17, 4), substr(hex(j.id), "
+         "21))) END";
 }
 
 /// SQL that is true when `text` is a canonical UUID.
@@ -35,8 +37,8 @@ std::string is_uuid(std::string_view text) {
   return fmt::format("{} GLOB '{}'", text, pattern);
 }
 
-/// SQL for the 16 bytes of a canonical UUID. Versions of SQLite before 3.41 have no unhex(), so each byte is cut
-/// out of a list of all: they come as `bytes`.
+/// SQL for the 16 bytes of a canonical UUID. Versions of SQLite before 3.41 have no unhex(), so each byte is
+/// cut out of a list of all: they come as `bytes`.
 std::string uuid_bytes(std::string_view text, std::string_view bytes) {
   std::string sql = "CAST(";
   constexpr int places[] = {1, 3, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 29, 31, 33, 35};
@@ -59,7 +61,8 @@ std::string all_bytes() {
 constexpr std::string_view now_milliseconds =
     "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)";
 
-/// SQL for a new UUIDv7 as text: it begins with the time, so that keys made one after the other lie side by side.
+/// SQL for a new UUIDv7 as text: it begins with the time, so that keys made one after the other lie side by
+/// side.
 std::string new_uuid() {
   return fmt::format(
       "(substr(printf('%012x', {0}), 1, 8) || '-' || substr(printf('%012x', {0}), 9) || '-7' || "
@@ -116,26 +119,36 @@ std::string checks() {
       {"coalesce(NEW.kind, '') = ''", "the kind is missing: name the task''s kind, such as ''mail:send''"},
       {"NEW.queue = ''", "the queue''s name is empty: leave it out for ''default''"},
       {"NEW.id = ''", "the id is empty: leave it out for a new one"},
-      {"NEW.state IS NOT NULL OR NEW.attempt IS NOT NULL OR NEW.retries IS NOT NULL OR NEW.crashes IS NOT NULL OR "
-       "NEW.task_group IS NOT NULL OR NEW.unique_key IS NOT NULL OR NEW.created_at IS NOT NULL OR NEW.started_at IS NOT "
-       "NULL OR NEW.ended_at IS NOT NULL OR NEW.reason IS NOT NULL OR NEW.error IS NOT NULL OR NEW.result IS NOT NULL",
-       "an INSERT may give queue, id, kind, payload, headers, priority, run_at, retries_max, crashes_max, timeout, "
+      {"NEW.state IS NOT NULL OR NEW.attempt IS NOT NULL OR NEW.retries IS NOT NULL OR NEW.crashes IS NOT "
+       "NULL OR "
+       "NEW.task_group IS NOT NULL OR NEW.unique_key IS NOT NULL OR NEW.created_at IS NOT NULL OR "
+       "NEW.started_at IS NOT "
+       "NULL OR NEW.ended_at IS NOT NULL OR NEW.reason IS NOT NULL OR NEW.error IS NOT NULL OR NEW.result IS "
+       "NOT NULL",
+       "an INSERT may give queue, id, kind, payload, headers, priority, run_at, retries_max, crashes_max, "
+       "timeout, "
        "retention, deadline and expires_at"},
-      {"NEW.priority IS NOT NULL AND (typeof(NEW.priority) <> 'integer' OR NEW.priority NOT BETWEEN -100 AND 100)",
+      {"NEW.priority IS NOT NULL AND (typeof(NEW.priority) <> 'integer' OR NEW.priority NOT BETWEEN -100 AND "
+       "100)",
        "the priority must be an integer from -100 to 100"},
-      {"NEW.retries_max IS NOT NULL AND (typeof(NEW.retries_max) <> 'integer' OR NEW.retries_max NOT BETWEEN 0 AND "
+      {"NEW.retries_max IS NOT NULL AND (typeof(NEW.retries_max) <> 'integer' OR NEW.retries_max NOT BETWEEN "
+       "0 AND "
        "10000)",
        "retries_max must be an integer from 0 to 10000"},
-      {"NEW.crashes_max IS NOT NULL AND (typeof(NEW.crashes_max) <> 'integer' OR NEW.crashes_max NOT BETWEEN 0 AND "
+      {"NEW.crashes_max IS NOT NULL AND (typeof(NEW.crashes_max) <> 'integer' OR NEW.crashes_max NOT BETWEEN "
+       "0 AND "
        "1000)",
        "crashes_max must be an integer from 0 to 1000"},
-      {"typeof(NEW.run_at) NOT IN ('null', 'integer', 'real') OR typeof(NEW.deadline) NOT IN ('null', 'integer', "
+      {"typeof(NEW.run_at) NOT IN ('null', 'integer', 'real') OR typeof(NEW.deadline) NOT IN ('null', "
+       "'integer', "
        "'real') OR typeof(NEW.expires_at) NOT IN ('null', 'integer', 'real')",
        "run_at, deadline and expires_at are numbers of seconds since 1970, such as unixepoch() + 60"},
-      {"typeof(NEW.timeout) NOT IN ('null', 'integer', 'real') OR typeof(NEW.retention) NOT IN ('null', 'integer', "
+      {"typeof(NEW.timeout) NOT IN ('null', 'integer', 'real') OR typeof(NEW.retention) NOT IN ('null', "
+       "'integer', "
        "'real') OR NEW.timeout < 0 OR NEW.retention < 0",
        "timeout and retention are numbers of seconds, not negative"},
-      {"NEW.headers IS NOT NULL AND (NOT json_valid(NEW.headers) OR json_type(NEW.headers) <> 'object' OR EXISTS "
+      {"NEW.headers IS NOT NULL AND (NOT json_valid(NEW.headers) OR json_type(NEW.headers) <> 'object' OR "
+       "EXISTS "
        "(SELECT 1 FROM json_each(NEW.headers) WHERE type IN ('object', 'array')))",
        "the headers must be a JSON object of texts"},
   };

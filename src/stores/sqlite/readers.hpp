@@ -11,8 +11,8 @@
 
 namespace tidemill::sqlite_store {
 
-/// A few connections that only read, beside the writer: a slow page of a listing delays neither writes nor other
-/// readers.
+/// A few connections that only read, beside the writer: a slow page of a listing delays neither writes nor
+/// other readers.
 ///
 /// Thread safety: all members may be called from any thread.
 class Readers {

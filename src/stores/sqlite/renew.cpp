@@ -8,10 +8,12 @@ namespace {
 
 constexpr sqlite::Sql get_signal{"SELECT signal FROM main.tidemill_worker WHERE id = ?1"};
 constexpr sqlite::Sql put_worker{
-    "INSERT INTO main.tidemill_worker (id, host, state, queues, pid, slots, busy, stuck, started_at, beat_at) "
+    "INSERT INTO main.tidemill_worker (id, host, state, queues, pid, slots, busy, stuck, started_at, "
+    "beat_at) "
     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO UPDATE SET host = excluded.host, "
     "state = excluded.state, queues = excluded.queues, pid = excluded.pid, slots = excluded.slots, "
-    "busy = excluded.busy, stuck = excluded.stuck, started_at = excluded.started_at, beat_at = excluded.beat_at, "
+    "busy = excluded.busy, stuck = excluded.stuck, started_at = excluded.started_at, beat_at = "
+    "excluded.beat_at, "
     "signal = 0"};
 constexpr sqlite::Sql erase_worker{"DELETE FROM main.tidemill_worker WHERE id = ?1"};
 
@@ -27,7 +29,8 @@ constexpr sqlite::Sql add_logs{"INSERT INTO main.tidemill_log (seq, n, lines) VA
 constexpr sqlite::Sql add_stat{
     "INSERT INTO main.tidemill_stat (span, at, queue, kind, success, failure, crash, busy) "
     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (span, at, queue, kind) DO UPDATE SET "
-    "success = success + excluded.success, failure = failure + excluded.failure, crash = crash + excluded.crash, "
+    "success = success + excluded.success, failure = failure + excluded.failure, crash = crash + "
+    "excluded.crash, "
     "busy = busy + excluded.busy"};
 
 Signal beat_worker(Write& write, const WorkerInfo& worker, TimePoint now) {
@@ -43,9 +46,9 @@ Signal beat_worker(Write& write, const WorkerInfo& worker, TimePoint now) {
   std::map<std::string, std::string> queues;
   for (const auto& [name, weight] : worker.queues) queues[name] = std::to_string(weight);
   const std::string queues_json = write_map(queues);
-  write.db.run(put_worker, std::string_view{worker.id}, std::string_view{worker.host}, std::string_view{worker.state},
-               std::string_view{queues_json}, worker.pid, worker.slots, worker.busy, worker.stuck,
-               stored(worker.started_at), stored(now));
+  write.db.run(put_worker, std::string_view{worker.id}, std::string_view{worker.host},
+               std::string_view{worker.state}, std::string_view{queues_json}, worker.pid, worker.slots,
+               worker.busy, worker.stuck, stored(worker.started_at), stored(now));
   return signal;
 }
 
@@ -76,7 +79,8 @@ void add(Write& write, const Stat& stat) {
   const std::int64_t queue = write.intern_queue(stat.queue);
   const std::int64_t kind = write.intern_kind(stat.kind);
   const auto add_to = [&](Span span, TimePoint at) {
-    write.db.run(add_stat, span, stored(at), queue, kind, stat.success, stat.failure, stat.crash, stored(stat.busy));
+    write.db.run(add_stat, span, stored(at), queue, kind, stat.success, stat.failure, stat.crash,
+                 stored(stat.busy));
   };
   add_to(Span::minute, floor<minutes>(stat.at));
   add_to(Span::day, floor<days>(stat.at));

@@ -10,16 +10,19 @@ namespace {
 
 constexpr std::int64_t attempts_max = 100;
 
-// The most frequent report by far: a success that is not kept, of a task without key, attempts and lines of log. It
-// is found and deleted by its row's number, without being read.
+// The most frequent report by far: a success that is not kept, of a task without key, attempts and lines of
+// log. It is found and deleted by its row's number, without being read.
 constexpr sqlite::Sql finish_job{
-    "DELETE FROM main.tidemill_job WHERE seq = ?1 AND queue = ?2 AND id = ?3 AND key IS NULL AND EXISTS (SELECT 1 "
+    "DELETE FROM main.tidemill_job WHERE seq = ?1 AND queue = ?2 AND id = ?3 AND key IS NULL AND EXISTS "
+    "(SELECT 1 "
     "FROM main.tidemill_run WHERE seq = ?1 AND token = ?4 AND attempts_kept IS NULL AND logs_kept IS NULL)"};
 constexpr sqlite::Sql finish_run{"DELETE FROM main.tidemill_run WHERE seq = ?1"};
 
 constexpr sqlite::Sql end_run{
-    "UPDATE main.tidemill_run SET token = NULL, since = NULL, marked = NULL, signal = NULL, logs_kept = NULL, "
-    "attempt = ?2, retries = ?3, crashes = ?4, deferrals = ?5, attempts_kept = ?6, ended_at = ?7, purge_at = ?8, "
+    "UPDATE main.tidemill_run SET token = NULL, since = NULL, marked = NULL, signal = NULL, logs_kept = "
+    "NULL, "
+    "attempt = ?2, retries = ?3, crashes = ?4, deferrals = ?5, attempts_kept = ?6, ended_at = ?7, purge_at = "
+    "?8, "
     "reason = ?9, error = ?10, result = ?11 WHERE seq = ?1"};
 constexpr sqlite::Sql add_attempt{
     "INSERT INTO main.tidemill_attempt (seq, n, number, started_at, ended_at, worker, error, logs) "
@@ -78,8 +81,9 @@ void end_attempt(Write& write, const Row& row, const Report& report, TimePoint n
   }
   const std::string& error = report.error.empty() && !report.record ? row.task.error : report.error;
   const auto result = report.result.empty() ? std::nullopt : std::optional{sqlite::Blob{report.result}};
-  write.db.run(end_run, row.seq, unless(0, report.attempt), unless(0, report.retries), unless(0, report.crashes),
-               unless(0, report.deferrals), unless(0, row.attempts_kept + (report.record ? 1 : 0)), ended_at, purge_at,
+  write.db.run(end_run, row.seq, unless(0, report.attempt), unless(0, report.retries),
+               unless(0, report.crashes), unless(0, report.deferrals),
+               unless(0, row.attempts_kept + (report.record ? 1 : 0)), ended_at, purge_at,
                unless_empty(report.reason), unless_empty(error), result);
   move_row(write, row, report.to, at_of(report, row, now));
 }
@@ -90,7 +94,8 @@ Reported report_one(Write& write, const Report& report, TimePoint now, std::size
   if (token && finish(write, report, *token)) return Reported::applied;
   const auto row = find_row(write, report.lease->task.ref);
   if (!row || ends(row->state())) return Reported::ended;
-  const bool held = token && row->state() == State::active && row->seq == token->seq && row->token == token->secret;
+  const bool held =
+      token && row->state() == State::active && row->seq == token->seq && row->token == token->secret;
   if (!held) return Reported::lost;
   end_attempt(write, *row, report, now);
   enqueue_all(write, report.then, now, bytes_max);
@@ -125,7 +130,8 @@ Changed change_one(Write& write, const Ref& ref, const Change& change, TimePoint
     write.signalled(row->task.worker);
     return Changed::signalled;
   }
-  if (!allowed(row->state(), change.to)) return Changed::failed;
+  // Only a claim makes a task active, as only a claim has a lease to give.
+  if (change.to == State::active || !allowed(row->state(), change.to)) return Changed::failed;
   change_row(write, *row, change, now);
   return Changed::changed;
 }
@@ -140,7 +146,8 @@ std::vector<Reported> report_all(Write& write, std::span<const Report> reports, 
   return answers;
 }
 
-std::vector<Changed> change_all(Write& write, std::span<const Ref> refs, const Change& change, TimePoint now) {
+std::vector<Changed> change_all(Write& write, std::span<const Ref> refs, const Change& change,
+                                TimePoint now) {
   std::vector<Changed> answers;
   answers.reserve(refs.size());
   for (const Ref& ref : refs) answers.push_back(change_one(write, ref, change, now));

@@ -13,7 +13,8 @@ constexpr sqlite::Sql get_due{
     "ORDER BY id"};
 constexpr sqlite::Sql get_next{"SELECT next FROM main.tidemill_schedule WHERE id = ?1"};
 constexpr sqlite::Sql put{
-    "INSERT INTO main.tidemill_schedule (id, owner, rule, paused, next, last) VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
+    "INSERT INTO main.tidemill_schedule (id, owner, rule, paused, next, last) VALUES (?1, ?2, ?3, ?4, ?5, "
+    "?6) "
     "ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, rule = excluded.rule, paused = excluded.paused, "
     "next = excluded.next, last = excluded.last"};
 constexpr sqlite::Sql erase{"DELETE FROM main.tidemill_schedule WHERE id = ?1"};
@@ -26,8 +27,9 @@ bool put_one(Write& write, const PutSchedule& given) {
     if (row.step()) there = time_of(row.integer(0));
   }
   if (there != given.expected_next) return false;
-  write.db.run(put, std::string_view{schedule.id}, std::string_view{schedule.owner}, std::string_view{schedule.rule},
-               schedule.paused, stored(schedule.next), stored(schedule.last));
+  write.db.run(put, std::string_view{schedule.id}, std::string_view{schedule.owner},
+               std::string_view{schedule.rule}, schedule.paused, stored(schedule.next),
+               stored(schedule.last));
   return true;
 }
 

@@ -14,14 +14,20 @@ namespace tidemill::sqlite_store {
 
 namespace {
 
-// How to change the schema: append a step to `steps`, never edit one that was released. A step must leave what
-// older processes do valid, as they may run on beside newer ones: add tables, columns that may be NULL, indexes.
+// How to change the schema: append a step to `steps`, never edit one that was released. A step must leave
+// what older processes do valid, as they may run on beside newer ones: add tables, columns that may be NULL,
+// indexes.
 //
-// job     a task. `line` and `at` say where it stands: layout.hpp. NULL stands for what most tasks have. `payload`
-//         comes last: what lies behind a long one would be slow to reach. Nothing else here changes while a task
-//         lives, so a claim does not grow a row that lies in a full page.
-// run     what there is to know of a task that has been claimed, or touched by an operator: a row of its own, for
-//         the same reason. `token` is set while it is leased; `since` is the place in line to give it back to.
+// job     a task. `line` and `at` say where it stands: layout.hpp. NULL stands for what most tasks have.
+// `payload`
+//         comes last: what lies behind a long one would be slow to reach. Nothing else here changes while a
+//         task lives, so a claim does not grow a row that lies in a full page. was_due: 1 when `at` of a
+//         pending task, or `since` of its run, is the time for which it had been scheduled. As it takes no
+//         bytes, promotion does not grow the row.
+// run     what there is to know of a task that has been claimed, or touched by an operator: a row of its own,
+// for
+//         the same reason. `token` is set while it is leased; `since` is the place in line to give it back
+//         to.
 // attempt, log   kept attempts; and lines of the running one.
 // key     unique keys. `seq` is the task, unless that is gone.
 // counter tasks by queue and state; exact at every commit.
@@ -43,6 +49,7 @@ CREATE TABLE tidemill_job (
   at INTEGER NOT NULL,
   kind INTEGER NOT NULL,
   created_at INTEGER NOT NULL,
+  was_due INTEGER,
   priority INTEGER,
   retries_max INTEGER,
   crashes_max INTEGER,
@@ -163,17 +170,21 @@ std::string step_1() { return std::string{tables} + plain_sql_view(); }
 
 constexpr std::array steps = {&step_1};
 
-constexpr sqlite::Sql has_meta{"SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = 'tidemill_meta'"};
+constexpr sqlite::Sql has_meta{
+    "SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = 'tidemill_meta'"};
 constexpr sqlite::Sql get_version{"SELECT value FROM main.tidemill_meta WHERE name = 'schema'"};
 constexpr sqlite::Sql set_version{
-    "INSERT INTO main.tidemill_meta VALUES ('schema', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value"};
+    "INSERT INTO main.tidemill_meta VALUES ('schema', ?1) ON CONFLICT (name) DO UPDATE SET value = "
+    "excluded.value"};
 constexpr sqlite::Sql journal_mode{"PRAGMA main.journal_mode"};
 
 [[noreturn]] void refuse_newer(int version, const std::string& path) {
-  throw Error{ErrorKind::unavailable,
-              fmt::format("{} has schema version {}, and this program knows versions up to {}: use a newer version of "
-                          "the program, or another file",
-                          path, version, schema_version())};
+  throw Error{
+      ErrorKind::unavailable,
+      fmt::format(
+          "{} has schema version {}, and this program knows versions up to {}: use a newer version of "
+          "the program, or another file",
+          path, version, schema_version())};
 }
 
 bool in_wal_mode(sqlite::Connection& db) {
@@ -189,10 +200,11 @@ void use_write_ahead_log(sqlite::Connection& db, const std::string& path) {
       if (in_wal_mode(db)) return;
       db.execute("PRAGMA main.journal_mode = wal");
       if (in_wal_mode(db)) return;
-      throw Error{ErrorKind::unavailable,
-                  fmt::format("{} can't use a write-ahead log (journal mode wal), as its file system has no shared "
-                              "memory: put the file on a local disk",
-                              path)};
+      throw Error{
+          ErrorKind::unavailable,
+          fmt::format("{} can't use a write-ahead log (journal mode wal), as its file system has no shared "
+                      "memory: put the file on a local disk",
+                      path)};
     } catch (const sqlite::Failure& failure) {
       if (failure.code() != SQLITE_BUSY || std::chrono::steady_clock::now() >= until) throw;
     }
@@ -214,7 +226,8 @@ void apply_steps(sqlite::Connection& db, const std::string& path, Migration& mig
       }
       if (version == 0) {
         db.execute(
-            "CREATE TABLE main.tidemill_meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID");
+            "CREATE TABLE main.tidemill_meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT "
+            "ROWID");
       }
       db.execute(steps[static_cast<std::size_t>(version)]());
       db.run(set_version, version + 1);
@@ -231,14 +244,15 @@ void apply_steps(sqlite::Connection& db, const std::string& path, Migration& mig
 int schema_version() noexcept { return static_cast<int>(steps.size()); }
 
 int read_schema_version(sqlite::Connection& db) {
-  if (!db.query(has_meta).step()) return 0;
+  if (!db.any(has_meta)) return 0;
   auto row = db.query(get_version);
   return row.step() ? static_cast<int>(row.integer(0)) : 0;
 }
 
 Migration migrate_schema(sqlite::Connection& db, const std::string& path) {
   Migration migration{0, -1};
-  const int version = read_schema_version(db);  // Also finds out whether it is a database, before changing it.
+  const int version =
+      read_schema_version(db);  // Also finds out whether it is a database, before changing it.
   if (version > schema_version()) refuse_newer(version, path);
   use_write_ahead_log(db, path);
   if (version == schema_version()) return {version, version};
@@ -250,11 +264,12 @@ void check_schema(sqlite::Connection& db, const std::string& path) {
   const int version = read_schema_version(db);
   if (version > schema_version()) refuse_newer(version, path);
   if (version == schema_version()) return;
-  throw Error{ErrorKind::unavailable,
-              fmt::format("{} has {}, and this program needs version {}: run `tidemill migrate`, or let it migrate "
-                          "when it opens the file",
-                          path, version == 0 ? "no tables of Tidemill" : fmt::format("schema version {}", version),
-                          schema_version())};
+  throw Error{
+      ErrorKind::unavailable,
+      fmt::format("{} has {}, and this program needs version {}: run `tidemill migrate`, or let it migrate "
+                  "when it opens the file",
+                  path, version == 0 ? "no tables of Tidemill" : fmt::format("schema version {}", version),
+                  schema_version())};
 }
 
 }  // namespace tidemill::sqlite_store

@@ -6,8 +6,9 @@
 
 #include "drivers/sqlite/sqlite.hpp"
 
-/// The tables in an SQLite file, and how a file of an older version comes up to date. Applications share the file:
-/// all names begin with tidemill_, and nothing of the file as a whole (application_id, user_version) is ours.
+/// The tables in an SQLite file, and how a file of an older version comes up to date. Applications share the
+/// file: all names begin with tidemill_, and nothing of the file as a whole (application_id, user_version) is
+/// ours.
 namespace tidemill::sqlite_store {
 
 /// The version that this library reads and writes.

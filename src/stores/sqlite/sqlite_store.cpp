@@ -19,13 +19,14 @@ namespace {
 
 Migration prepare(const SqliteOptions& options) {
   if (options.path.empty() || options.path == ":memory:" || options.path.starts_with("file:")) {
-    throw Error{ErrorKind::invalid,
-                fmt::format("\"{}\" is no path of a file: give one, such as jobs.db; the store without a file is "
-                            "memory:",
-                            options.path)};
+    throw Error{
+        ErrorKind::invalid,
+        fmt::format("\"{}\" is no path of a file: give one, such as jobs.db; the store without a file is "
+                    "memory:",
+                    options.path)};
   }
-  const auto db = sqlite_store::open_connection(options.path,
-                                                {.create = options.migrate, .busy_timeout = options.busy_timeout});
+  const auto db = sqlite_store::open_connection(
+      options.path, {.create = options.migrate, .busy_timeout = options.busy_timeout});
   try {
     if (options.migrate) return sqlite_store::migrate_schema(*db, options.path);
     sqlite_store::check_schema(*db, options.path);
@@ -53,23 +54,24 @@ namespace sqlite_store {
 SqliteStore::SqliteStore(SqliteOptions options)
     : options_(std::move(options)),
       hub_([this] { lane_.look(); }),
-      lane_({.path = options_.path, .full_sync = options_.full_sync, .busy_timeout = options_.busy_timeout}, names_,
-            hub_),
+      lane_({.path = options_.path, .full_sync = options_.full_sync, .busy_timeout = options_.busy_timeout},
+            names_, hub_),
       readers_(options_.path, options_.busy_timeout, names_) {
   capabilities_.limits[Feature::groups] = {.absent = false,
                                            .text = "Tasks wait in their group until an operator runs them."};
 }
 
-std::vector<Enqueued> SqliteStore::enqueue(std::span<const Task> tasks, const Call& call, Transaction* inside) {
+std::vector<Enqueued> SqliteStore::enqueue(std::span<const Task> tasks, const Call& call,
+                                           Transaction* inside) {
   if (tasks.empty()) return {};
   if (inside != nullptr) return enqueue_inside(tasks, call.now, *inside);
   std::vector<Enqueued> answers;
-  lane_.run({.apply = [&](Write& write) {
-               answers = enqueue_all(write, tasks, call.now, capabilities_.task_bytes_max);
-             },
-             .tasks = tasks.size(),
-             .bytes = bytes_of(tasks),
-             .deadline = call.deadline});
+  lane_.run(
+      {.apply =
+           [&](Write& write) { answers = enqueue_all(write, tasks, call.now, capabilities_.task_bytes_max); },
+       .tasks = tasks.size(),
+       .bytes = bytes_of(tasks),
+       .deadline = call.deadline});
   return answers;
 }
 
@@ -98,10 +100,12 @@ std::vector<Reported> SqliteStore::report(std::span<const Report> reports, const
   if (reports.empty()) return {};
   std::vector<Reported> answers;
   std::size_t bytes = 0;
-  for (const Report& report : reports) bytes += report.result.size() + report.error.size() + bytes_of(report.then);
-  lane_.run({.apply = [&](Write& write) {
-               answers = report_all(write, reports, call.now, capabilities_.task_bytes_max);
-             },
+  for (const Report& report : reports)
+    bytes += report.result.size() + report.error.size() + bytes_of(report.then);
+  lane_.run({.apply =
+                 [&](Write& write) {
+                   answers = report_all(write, reports, call.now, capabilities_.task_bytes_max);
+                 },
              .tasks = reports.size(),
              .bytes = bytes,
              .deadline = call.deadline});

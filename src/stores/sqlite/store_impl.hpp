@@ -14,8 +14,8 @@
 
 namespace tidemill::sqlite_store {
 
-/// The port on an SQLite file. Here is only how calls get to the lane and to the readers; what they do there is in
-/// the files named after the verbs.
+/// The port on an SQLite file. Here is only how calls get to the lane and to the readers; what they do there
+/// is in the files named after the verbs.
 class SqliteStore : public Store, public Catalog {
  public:
   explicit SqliteStore(SqliteOptions options);
@@ -24,8 +24,8 @@ class SqliteStore : public Store, public Catalog {
   std::vector<Enqueued> enqueue(std::span<const Task> tasks, const Call& call, Transaction* inside) override;
   Claimed claim(const Claim& claim, const Call& call) override;
   std::vector<Reported> report(std::span<const Report> reports, const Call& call) override;
-  Renewed renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease, std::span<const Stat> stats,
-                const Call& call) override;
+  Renewed renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
+                std::span<const Stat> stats, const Call& call) override;
   Swept sweep(std::string_view worker, Duration lease, std::size_t limit, const Call& call) override;
   Wake wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,
             std::stop_token stop) override;
@@ -46,7 +46,8 @@ class SqliteStore : public Store, public Catalog {
   std::vector<StoredSchedule> schedules(std::optional<TimePoint> due_by, const Call& call) override;
   std::vector<bool> put_schedules(std::span<const PutSchedule> puts, const Call& call) override;
   std::size_t erase_schedules(std::span<const std::string> ids, const Call& call) override;
-  std::vector<Stat> stats(std::string_view queue, Span span, TimePoint from, TimePoint to, const Call& call) override;
+  std::vector<Stat> stats(std::string_view queue, Span span, TimePoint from, TimePoint to,
+                          const Call& call) override;
 
  private:
   std::vector<Enqueued> enqueue_inside(std::span<const Task> tasks, TimePoint now, Transaction& inside);

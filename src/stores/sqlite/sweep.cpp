@@ -20,7 +20,8 @@ constexpr sqlite::Sql queues_with{"SELECT queue FROM main.tidemill_counter WHERE
 constexpr sqlite::Sql past{
     "SELECT at, seq FROM main.tidemill_job WHERE line = ?1 AND at <= ?2 ORDER BY at, seq LIMIT ?3"};
 constexpr sqlite::Sql past_retention{
-    "SELECT seq FROM main.tidemill_run WHERE purge_at IS NOT NULL AND purge_at <= ?1 ORDER BY purge_at, seq LIMIT ?2"};
+    "SELECT seq FROM main.tidemill_run WHERE purge_at IS NOT NULL AND purge_at <= ?1 ORDER BY purge_at, seq "
+    "LIMIT ?2"};
 
 constexpr auto get_row_text =
     sqlite::join("SELECT ", job_columns, ", ", run_columns,
@@ -33,7 +34,8 @@ constexpr sqlite::Sql drop_keys{
     "DELETE FROM main.tidemill_key WHERE (queue, key) IN (SELECT queue, key FROM main.tidemill_key "
     "WHERE until IS NOT NULL AND until <= ?1 LIMIT ?2)"};
 constexpr sqlite::Sql drop_workers{
-    "DELETE FROM main.tidemill_worker WHERE id IN (SELECT id FROM main.tidemill_worker WHERE beat_at <= ?1 LIMIT ?2)"};
+    "DELETE FROM main.tidemill_worker WHERE id IN (SELECT id FROM main.tidemill_worker WHERE beat_at <= ?1 "
+    "LIMIT ?2)"};
 constexpr sqlite::Sql drop_stats{
     "DELETE FROM main.tidemill_stat WHERE (span, at, queue, kind) IN (SELECT span, at, queue, kind "
     "FROM main.tidemill_stat WHERE span = ?1 AND at < ?2 LIMIT ?3)"};
@@ -52,7 +54,7 @@ std::vector<std::int64_t> queues_in(Scope& scope, State state) {
 
 bool any_past(Scope& scope, State state, TimePoint now) {
   for (const std::int64_t queue : queues_in(scope, state)) {
-    if (scope.db.query(past, line_of(queue, state), stored(now), 1).step()) return true;
+    if (scope.db.any(past, line_of(queue, state), stored(now), 1)) return true;
   }
   return false;
 }
@@ -69,6 +71,7 @@ Lease take_lease(Write& write, std::int64_t seq, std::string_view worker, Durati
   const StoredId taker{worker};
   write.db.run(take_over, seq, token.secret, taker);
   write.db.run(extend, seq, stored(now + length));
+  if (row.was_due) row.task.run_at = row.since;
   row.task.unique = read_unique(write, row, now);
   // The answer names the worker that lost the lease: that is whose death core writes down.
   return {std::move(row.task), token_text(token), length, row.marked};
@@ -121,11 +124,10 @@ std::size_t purge(Write& write, std::size_t limit, TimePoint now) {
 
 bool sweep_nothing(Scope& scope, TimePoint now) {
   return !any_past(scope, State::active, now) && !any_past(scope, State::scheduled, now) &&
-         !any_past(scope, State::retry, now) && !scope.db.query(past_retention, stored(now), 1).step() &&
-         !scope.db.query(any_key, stored(now)).step() &&
-         !scope.db.query(any_worker, stored(now - silent_max)).step() &&
-         !scope.db.query(any_stat, Span::minute, stored(now - minutes_kept)).step() &&
-         !scope.db.query(any_stat, Span::day, stored(now - days_kept)).step();
+         !any_past(scope, State::retry, now) && !scope.db.any(past_retention, stored(now), 1) &&
+         !scope.db.any(any_key, stored(now)) && !scope.db.any(any_worker, stored(now - silent_max)) &&
+         !scope.db.any(any_stat, Span::minute, stored(now - minutes_kept)) &&
+         !scope.db.any(any_stat, Span::day, stored(now - days_kept));
 }
 
 Swept sweep_all(Write& write, std::string_view worker, Duration lease, std::size_t limit, TimePoint now) {

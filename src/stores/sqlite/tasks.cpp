@@ -18,7 +18,8 @@ constexpr sqlite::Sql free_key{
 constexpr sqlite::Sql orphan_key{
     "UPDATE main.tidemill_key SET seq = NULL WHERE queue = ?1 AND key = ?2 AND seq = ?3"};
 
-constexpr sqlite::Sql move_job{"UPDATE main.tidemill_job SET line = ?2, at = ?3 WHERE seq = ?1"};
+constexpr sqlite::Sql move_job{
+    "UPDATE main.tidemill_job SET line = ?2, at = ?3, was_due = NULL WHERE seq = ?1"};
 constexpr sqlite::Sql erase_job{"DELETE FROM main.tidemill_job WHERE seq = ?1"};
 constexpr sqlite::Sql erase_run{"DELETE FROM main.tidemill_run WHERE seq = ?1"};
 constexpr sqlite::Sql erase_attempts{"DELETE FROM main.tidemill_attempt WHERE seq = ?1"};
@@ -52,7 +53,8 @@ void read_job(const sqlite::Query& columns, Scope& scope, Row& row) {
   row.key = columns.bytes(13);
   task.group = columns.bytes(14);
   if (!columns.null(15)) task.headers = read_map(columns.bytes(15));
-  task.payload = columns.bytes(16);
+  row.was_due = columns.integer(16) != 0;
+  task.payload = columns.bytes(17);
 }
 
 void read_run(const sqlite::Query& columns, int first, Row& row) {

@@ -17,12 +17,13 @@ namespace tidemill::sqlite_store {
 /// What `read_job` reads: the first columns of a SELECT from `tidemill_job j`.
 inline constexpr char job_columns[] =
     "j.seq, j.line, j.at, j.id, j.kind, j.created_at, j.priority, j.retries_max, j.crashes_max, j.timeout, "
-    "j.retention, j.deadline, j.expires_at, j.key, j.task_group, j.headers, j.payload";
-inline constexpr int job_column_count = 17;
+    "j.retention, j.deadline, j.expires_at, j.key, j.task_group, j.headers, j.was_due, j.payload";
+inline constexpr int job_column_count = 18;
 
 /// What `read_run` reads, from `tidemill_run r`.
 inline constexpr char run_columns[] =
-    "r.token, r.worker, r.since, r.started_at, r.marked, r.signal, r.attempt, r.retries, r.crashes, r.deferrals, "
+    "r.token, r.worker, r.since, r.started_at, r.marked, r.signal, r.attempt, r.retries, r.crashes, "
+    "r.deferrals, "
     "r.attempts_kept, r.logs_kept, r.ended_at, r.reason, r.progress, r.error, r.result";
 
 /// A task, and where its row is.
@@ -31,6 +32,7 @@ struct Row {
   std::int64_t seq = 0;
   std::int64_t line = 0;
   TimePoint at{};
+  bool was_due = false;  ///< The place in line that it has, or had, is the time for which it was scheduled.
   std::string key = {};  ///< The unique key that it was given, whether it still holds it or not.
 
   // From its run:

@@ -15,7 +15,8 @@ constexpr sqlite::Sql count_signal{"UPDATE main.tidemill_meta SET value = value 
 
 Write::Touched& Write::touched(std::int64_t queue) {
   if (last_ < touched_.size() && touched_[last_].queue == queue) return touched_[last_];
-  const auto found = std::find_if(touched_.begin(), touched_.end(), [&](const Touched& t) { return t.queue == queue; });
+  const auto found =
+      std::find_if(touched_.begin(), touched_.end(), [&](const Touched& t) { return t.queue == queue; });
   last_ = static_cast<std::size_t>(found - touched_.begin());
   if (found == touched_.end()) touched_.push_back({.queue = queue});
   return touched_[last_];

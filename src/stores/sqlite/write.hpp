@@ -13,8 +13,8 @@
 
 namespace tidemill::sqlite_store {
 
-/// One write transaction: what its operations share. Counts, and what others may wait for, gather in memory; counts
-/// are written once, at its end.
+/// One write transaction: what its operations share. Counts, and what others may wait for, gather in memory;
+/// counts are written once, at its end.
 class Write : public Scope {
  public:
   using Scope::Scope;
