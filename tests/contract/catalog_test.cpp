@@ -6,6 +6,8 @@
 
 namespace tidemill::contract {
 
+using namespace std::chrono_literals;
+
 namespace {
 
 using testing::ElementsAre;

@@ -10,6 +10,8 @@
 
 namespace tidemill::contract {
 
+using namespace std::chrono_literals;
+
 namespace {
 
 constexpr int thread_count = 4;

@@ -36,7 +36,8 @@ inline void PrintTo(Signal signal, std::ostream* out) { *out << to_string(signal
 
 namespace tidemill::contract {
 
-using namespace std::chrono_literals;
+/// What tests ask for where they don't say otherwise.
+inline constexpr Duration lease_length = std::chrono::seconds{25};
 
 /// Stands still until it is told to go on, so that a test says what time it is.
 class TestClock : public Clock {
@@ -47,8 +48,8 @@ class TestClock : public Clock {
 
  private:
   mutable std::mutex mutex_;
-  TimePoint now_{std::chrono::sys_days{std::chrono::year{2030} / 1 / 1} + 12h};
-  std::chrono::steady_clock::time_point steady_{1h};
+  TimePoint now_{std::chrono::sys_days{std::chrono::year{2030} / 1 / 1} + std::chrono::hours{12}};
+  std::chrono::steady_clock::time_point steady_{std::chrono::hours{1}};
 };
 
 /// A kind of store; `url` is given a new directory and names a store that is empty.
@@ -104,22 +105,24 @@ class Contract : public testing::TestWithParam<Backend> {
     std::vector<std::string_view> queues = {"q"};
     std::size_t most = 1;
     std::string_view worker = "w1";
-    Duration lease = 25s;
+    Duration lease = lease_length;
     std::size_t bytes_max = 0;
   };
   Claimed claim(const Take& take);
   /// The only task that there is to claim; fails the test when there is none.
-  Lease claim_one(std::string_view worker = "w1", Duration lease = 25s);
+  Lease claim_one(std::string_view worker = "w1", Duration lease = lease_length);
   /// The lease's task with counters unchanged.
   static Report outcome(const Lease& lease, State to);
   Reported end(const Report& report) { return store().report({&report, 1}, call()).at(0); }
   Reported end(const Lease& lease, State to) { return end(outcome(lease, to)); }
   static WorkerInfo worker(std::string id, std::string state = "running");
   /// One beat of one lease, of worker "w1".
-  Signal beat(const Beat& beat, Duration lease = 25s);
-  Signal beat_worker(const WorkerInfo& worker) { return store().renew(worker, {}, 25s, {}, call()).worker; }
+  Signal beat(const Beat& beat, Duration lease = lease_length);
+  Signal beat_worker(const WorkerInfo& worker) {
+    return store().renew(worker, {}, lease_length, {}, call()).worker;
+  }
   Swept sweep(std::size_t limit = 100, std::string_view worker = "sweeper") {
-    return store().sweep(worker, 25s, limit, call());
+    return store().sweep(worker, lease_length, limit, call());
   }
 
   // ---- Operators ----

@@ -9,6 +9,8 @@
 
 namespace tidemill::contract {
 
+using namespace std::chrono_literals;
+
 TimePoint TestClock::now() const {
   const std::lock_guard lock{mutex_};
   return now_;

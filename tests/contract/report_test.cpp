@@ -3,6 +3,8 @@
 
 namespace tidemill::contract {
 
+using namespace std::chrono_literals;
+
 namespace {
 
 using testing::ElementsAre;

@@ -170,6 +170,12 @@ Swept MemoryStore::sweep(std::string_view worker, Duration length, std::size_t l
 
 void MemoryStore::purge_history(TimePoint now) {
   rows_.purge_keys(now);
+  for (auto& [id, member] : members_) {
+    if (!member.info || member.info->beat_at > now - silent_max) continue;
+    member.info.reset();
+    member.signal = Signal::none;
+  }
+  // Who claims without beating may still wait, and is known for as long.
   std::erase_if(members_, [&](const auto& entry) { return entry.second.called_at <= now - silent_max; });
   std::erase_if(stats_, [&](const auto& entry) {
     const Span span = std::get<Span>(entry.first);
