@@ -92,7 +92,8 @@ class Tree(unittest.TestCase):
                                 ("include/tidemill/a.hpp", once + "#include <sqlite3.h>\n"),
                                 ("include/tidemill/a.hpp", once + "#include <unistd.h>\n"),
                                 ("include/tidemill/a.hpp", once + '#include "core/rules.hpp"\n'),
-                                ("include/tidemill/a.hpp", once + '#include "tidemill/a.hpp"\n')], "standard library and")
+                                ("include/tidemill/a.hpp", once + '#include "tidemill/a.hpp"\n')],
+                               "standard library and")
         self.assert_each_fails([("include/tidemill/a.hpp", once + "#include <tidemill/gone.hpp>\n")], "there is no")
 
     def test_includes_of_tests_and_users(self):
