@@ -86,20 +86,22 @@ struct Worker::Impl {
 
 void Worker::Impl::start() {
   {
+    // To the end under the lock: a stop that comes with the very first beat has to wait until all parts are
+    // there.
     const std::lock_guard lock{mutex};
     if (phase == Phase::running) throw Error{ErrorKind::invalid, "the worker has been started already"};
     if (phase != Phase::fresh) throw Error{ErrorKind::invalid, "the worker was stopped; make a new one"};
     phase = Phase::running;
+    core->on_stop_signal = [this] { stop_by_signal(); };
+    engine::SuspectGate::of_process().listen(core);
+    core->last_claim = steady_now();
+    core->watch.start();
+    core->reporter.start();
+    core->keeper.start();
+    core->pool.start(core);
+    core->fetcher.start();
+    core->sweeper.start();
   }
-  core->on_stop_signal = [this] { stop_by_signal(); };
-  engine::SuspectGate::of_process().listen(core);
-  core->last_claim = steady_now();
-  core->watch.start();
-  core->reporter.start();
-  core->keeper.start();
-  core->pool.start(core);
-  core->fetcher.start();
-  core->sweeper.start();
   core->options.log.info("worker started",
                          {{"worker", core->id}, {"slots", std::to_string(core->options.concurrency)}});
 }

@@ -8,6 +8,8 @@ namespace tidemill::tests {
 
 namespace {
 
+using namespace std::chrono_literals;
+
 struct WorkerCrashes : WorkerTest {
   void handle_at_once() {
     router.handle("a", [this](Context&) {
@@ -119,7 +121,6 @@ TEST_F(WorkerCrashes, ATaskThatOneCrashEndsIsMarkedBeforeItRuns) {
 
 TEST_F(WorkerCrashes, TasksThatMustBeMarkedRunManyAtATime) {
   std::atomic<int> now_running{0};
-  Gate gate;
   router.handle("a", [&](Context&) {
     if (++now_running == 4) gate.open();
     gate.wait();
@@ -135,7 +136,6 @@ TEST_F(WorkerCrashes, SuspectsRunOneAtATimeInTheWholeProcessAndHoldUpNobody) {
   std::atomic<int> running{0};
   std::atomic<int> most{0};
   std::atomic<int> healthy{0};
-  Gate gate;
   router.handle("suspect", [&](Context&) {
     most = std::max(most.load(), ++running);
     gate.wait();
@@ -166,8 +166,8 @@ TEST_F(WorkerCrashes, SuspectsRunOneAtATimeInTheWholeProcessAndHoldUpNobody) {
 }
 
 TEST_F(WorkerCrashes, SuspectsThatWaitAreGivenBackByAStop) {
-  Gate gate;
   router.handle("suspect", [&](Context&) {
+    ++runs;
     gate.wait();
     return Outcome::success();
   });
@@ -175,7 +175,7 @@ TEST_F(WorkerCrashes, SuspectsThatWaitAreGivenBackByAStop) {
   for (int i = 0; i < 3; ++i) suspects.push_back(enqueue("suspect"));
   claim_and_die(3);
   start();
-  ASSERT_TRUE(eventually([&] { return worker->info().busy == 1; }));
+  ASSERT_TRUE(eventually([&] { return runs == 1; }));
   std::thread stopping{[&] { worker->stop(); }};
   ASSERT_TRUE(eventually([&] { return worker->info().state == "stopping"; }));
   gate.open();
@@ -189,7 +189,6 @@ TEST_F(WorkerCrashes, SuspectsThatWaitAreGivenBackByAStop) {
 }
 
 TEST_F(WorkerCrashes, ASuspectThatIsCancelledWhileItWaitsIsArchived) {
-  Gate gate;
   router.handle("suspect", [&](Context&) {
     gate.wait();
     return Outcome::success();

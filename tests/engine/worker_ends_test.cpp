@@ -11,6 +11,8 @@ namespace tidemill::tests {
 
 namespace {
 
+using namespace std::chrono_literals;
+
 struct WorkerEnds : WorkerTest {
   WorkerOptions impatient() {
     WorkerOptions options = quick();
@@ -34,7 +36,6 @@ TEST_F(WorkerEnds, StartAndStopOnce) {
 }
 
 TEST_F(WorkerEnds, WhatRunsMayEndAndWhatWaitsGoesBack) {
-  Gate gate;
   router.handle("a", [&](Context& context) {
     ++running;
     gate.wait();
@@ -78,11 +79,11 @@ TEST_F(WorkerEnds, AfterTheShutdownTimeoutTokensFire) {
 
 TEST_F(WorkerEnds, AHandlerThatNeverReturnsIsLeftBehind) {
   // Outlives the worker, as the handler does.
-  const auto gate = std::make_shared<Gate>();
+  const auto shut = std::make_shared<Gate>();
   const auto ended = std::make_shared<std::atomic<bool>>(false);
-  router.handle("a", [this, gate, ended](Context&) {
+  router.handle("a", [this, shut, ended](Context&) {
     ++running;
-    gate->wait();
+    shut->wait();
     *ended = true;
     return Outcome::success();
   });
@@ -93,7 +94,7 @@ TEST_F(WorkerEnds, AHandlerThatNeverReturnsIsLeftBehind) {
   EXPECT_EQ(state(ref), State::pending);
   EXPECT_EQ(task(ref)->attempt, 0);
   EXPECT_EQ(lines.count("left threads behind"), 1U);
-  gate->open();
+  shut->open();
   EXPECT_TRUE(eventually([&] { return ended->load(); }));
 }
 
@@ -124,7 +125,6 @@ TEST_F(WorkerEnds, AnOperatorsStopEndsIt) {
 }
 
 TEST_F(WorkerEnds, RunEndsWithSigterm) {
-  Gate gate;
   router.handle("a", [&](Context&) {
     ++running;
     gate.wait();

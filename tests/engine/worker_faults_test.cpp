@@ -8,6 +8,8 @@ namespace tidemill::tests {
 
 namespace {
 
+using namespace std::chrono_literals;
+
 struct WorkerFaults : WorkerTest {
   void handle_at_once() {
     router.handle("a", [this](Context&) {
@@ -105,7 +107,6 @@ TEST_F(WorkerFaults, LeasesAreRenewedWhileAReportWaits) {
 }
 
 TEST_F(WorkerFaults, RenewalsThatFailForAWhileCostNothing) {
-  Gate gate;
   router.handle("a", [&](Context& context) {
     ++runs;
     context.progress("half way");
@@ -144,7 +145,9 @@ TEST_F(WorkerFaults, AStoreThatFailsDoesNotHoldUpAStopForEver) {
 TEST_F(WorkerFaults, StatisticsAddUpByKindAndWaitForABeatThatArrives) {
   handle_at_once();
   router.handle("fails", [](Context&) {
-    std::this_thread::sleep_for(2ms);
+    const auto until = std::chrono::steady_clock::now() + 2ms;
+    while (std::chrono::steady_clock::now() < until) {
+    }
     return Outcome::failure("x");
   });
   const Ref dead = enqueue("a");

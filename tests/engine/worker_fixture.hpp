@@ -28,14 +28,15 @@ inline void PrintTo(StopReason reason, std::ostream* out) { *out << to_string(re
 
 namespace tidemill::tests {
 
-using namespace std::chrono_literals;
-
 /// Waits until it is so; false after a time that no healthy run needs.
 inline bool eventually(const std::function<bool()>& condition) {
-  const auto end = std::chrono::steady_clock::now() + 20s;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+  std::mutex mutex;
+  std::condition_variable never;
+  std::unique_lock lock{mutex};
   while (!condition()) {
     if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(1ms);
+    never.wait_for(lock, std::chrono::milliseconds{1});
   }
   return true;
 }
@@ -52,7 +53,7 @@ class Gate {
   }
   void wait() {
     std::unique_lock lock{mutex_};
-    opened_.wait_for(lock, 30s, [this] { return open_; });
+    opened_.wait_for(lock, std::chrono::seconds{30}, [this] { return open_; });
   }
 
  private:
@@ -66,7 +67,7 @@ inline void await_stop(const Context& context) {
   std::mutex mutex;
   std::condition_variable_any fired;
   std::unique_lock lock{mutex};
-  fired.wait_for(lock, context.stop_token(), 30s, [] { return false; });
+  fired.wait_for(lock, context.stop_token(), std::chrono::seconds{30}, [] { return false; });
 }
 
 /// Keeps what is logged.
@@ -98,6 +99,7 @@ class Lines {
 class WorkerTest : public ::testing::Test {
  protected:
   static WorkerOptions quick() {
+    using namespace std::chrono_literals;
     WorkerOptions options;
     options.concurrency = 4;
     options.lease = 2s;
@@ -145,12 +147,13 @@ class WorkerTest : public ::testing::Test {
   }
 
   /// Claims as a process that is dead from then on.
-  std::vector<Lease> claim_and_die(std::size_t count, Duration lease = 1ms) {
+  std::vector<Lease> claim_and_die(std::size_t count, Duration lease = std::chrono::milliseconds{1}) {
     const std::vector<Want> wants{{"default", count}};
     const Claim claim{.worker = "dead", .wants = wants, .count_max = count, .bytes_max = 0, .lease = lease};
     return memory->claim(claim, clock.call()).leases;
   }
 
+  Gate gate;  // Outlives the worker, as all must that handlers use to the end.
   std::unique_ptr<Store> memory = open_memory();
   FaultyStore store{*memory};
   engine::StoreClock clock{*memory};

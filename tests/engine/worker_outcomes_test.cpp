@@ -11,6 +11,8 @@ namespace tidemill::tests {
 
 namespace {
 
+using namespace std::chrono_literals;
+
 struct WorkerOutcomes : WorkerTest {};
 
 TEST_F(WorkerOutcomes, SuccessWithoutRetentionLeavesNothing) {
@@ -196,7 +198,6 @@ TEST_F(WorkerOutcomes, LogsHaveALimitAndSayWhatWasLeftOut) {
 }
 
 TEST_F(WorkerOutcomes, ProgressAndLogsGoOutWithTheBeats) {
-  Gate gate;
   router.handle("a", [&](Context& context) {
     context.progress(std::string(5000, 'p'));
     context.log(Level::info, "first");
@@ -216,7 +217,6 @@ TEST_F(WorkerOutcomes, ProgressAndLogsGoOutWithTheBeats) {
 }
 
 TEST_F(WorkerOutcomes, LongTextIsCutBetweenCharacters) {
-  Gate gate;
   router.handle("a", [&](Context& context) {
     std::string text(4095, 'x');
     text += "\xC3\xA4";  // An a with two dots: the limit falls between its two bytes.

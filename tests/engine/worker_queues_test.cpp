@@ -11,6 +11,8 @@ namespace tidemill::tests {
 
 namespace {
 
+using namespace std::chrono_literals;
+
 struct WorkerQueues : WorkerTest {
   void handle_at_once() {
     router.handle("a", [this](Context& context) {
@@ -65,7 +67,6 @@ TEST_F(WorkerQueues, WeightsAreTheChanceToComeFirst) {
 }
 
 TEST_F(WorkerQueues, WithoutMeasuredTimesOnlySlotsAreFilled) {
-  Gate gate;
   router.handle("slow", [&](Context&) {
     gate.wait();
     return Outcome::success();
@@ -89,7 +90,6 @@ TEST_F(WorkerQueues, QuickTasksAreFetchedAheadAndNeverMoreThanAThousandAtATime) 
 
 TEST_F(WorkerQueues, WhatWaitsForASlotTooLongGoesBackToTheFront) {
   handle_at_once();
-  Gate gate;
   std::atomic<int> blocked{0};
   router.handle("slow", [&](Context&) {
     ++blocked;

@@ -7,6 +7,8 @@ namespace tidemill::tests {
 
 namespace {
 
+using namespace std::chrono_literals;
+
 struct WorkerReasons : WorkerTest {
   /// A handler that runs until it is told to stop, and then says `outcome`.
   void handle_until_stopped(const Outcome& outcome = Outcome::failure("stopped")) {
@@ -36,7 +38,6 @@ struct WorkerReasons : WorkerTest {
 
   std::atomic<bool> running{false};
   std::atomic<StopReason> seen{StopReason::none};
-  Gate gate;
 };
 
 TEST_F(WorkerReasons, CancelArchives) {
