@@ -1,0 +1,67 @@
+#include "cli/options.hpp"
+
+#include <cstdlib>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "cli/app.hpp"
+
+namespace tidemill::cli {
+
+namespace {
+
+void take_naming(const std::string& name, const std::string& text,
+                 const std::function<void(const std::string&)>& take) {
+  try {
+    take(text);
+  } catch (const Error& error) {
+    throw Error{error.kind(), fmt::format("{}: {}", name, error.what())};
+  }
+}
+
+}  // namespace
+
+void add_store(CLI::App& command, StoreOption& store) {
+  add_string(command, "--store", "URL", store.url,
+             "The store, such as sqlite:jobs.db; or set TIDEMILL_STORE");
+}
+
+std::string url_of(const StoreOption& store) {
+  if (!store.url.empty()) return store.url;
+  const char* url = std::getenv("TIDEMILL_STORE");  // NOLINT(concurrency-mt-unsafe): nothing here sets it.
+  if (url != nullptr && *url != '\0') return url;
+  throw Usage{"no store is named; write for instance --store sqlite:jobs.db, or set TIDEMILL_STORE to that"};
+}
+
+std::unique_ptr<Store> open_store(const StoreOption& store, Access access) {
+  const std::string url = url_of(store);
+  if (url.rfind("memory:", 0) == 0) {
+    throw Usage{"a store in memory ends with this command; write for instance --store sqlite:jobs.db"};
+  }
+  return open(url, {.migrate = access == Access::create});
+}
+
+void add_json(CLI::App& command, bool& json) {
+  command.add_flag("--json", json, "For programs: one JSON object a line");
+}
+
+CLI::Option& add_text(CLI::App& command, const std::string& name, const std::string& type,
+                      const std::string& what, std::function<void(const std::string&)> take) {
+  const auto read = [name, take = std::move(take)](const std::string& text) {
+    take_naming(name, text, take);
+  };
+  return *command.add_option_function<std::string>(name, read, what)->type_name(type);
+}
+
+CLI::Option& add_texts(CLI::App& command, const std::string& name, const std::string& type,
+                       const std::string& what, std::function<void(const std::string&)> take) {
+  const auto read = [name, take = std::move(take)](const std::vector<std::string>& texts) {
+    for (const std::string& text : texts) take_naming(name, text, take);
+  };
+  return *command.add_option_function<std::vector<std::string>>(name, read, what)
+              ->type_name(type)
+              ->allow_extra_args(false);
+}
+
+}  // namespace tidemill::cli
