@@ -34,7 +34,7 @@ SqliteOptions sqlite_options(const Url& url) {
                 fmt::format("store URL sqlite:{}: synchronous is \"{}\"; it must be full or normal", url.path,
                             synchronous->second)};
   }
-  options.synchronous = Synchronous::normal;
+  options.full_sync = false;
   return options;
 }
 
