@@ -445,6 +445,8 @@ TEST(Cron, UnknownZonesOfTheOptions) {
             "there is no time zone \"Mars/Base\"; write an IANA name, for example \"Europe/Berlin\"");
   EXPECT_EQ(error_of("* * * * *", {.zone = "asia/TOKYO"}),
             "there is no time zone \"asia/TOKYO\"; write an IANA name, for example \"Asia/Tokyo\"");
+  // A file of the database that is no zone's.
+  EXPECT_NE(error_of("* * * * *", {.zone = "leapseconds"}).find("there is no time zone"), std::string::npos);
   EXPECT_NE(error_of("* * * * *", {.zone = "localtime"}).find("another one on each machine"),
             std::string::npos);
 }
