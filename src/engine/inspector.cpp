@@ -20,6 +20,11 @@ namespace {
 constexpr std::size_t page_max = 1000;
 /// How long the store may look for one page of a bulk act.
 constexpr Duration step_budget = std::chrono::milliseconds{200};
+/// Clients and workers count the store's time on by themselves, so what comes just before a bulk act may bear
+/// a time just after it.
+constexpr Duration clock_slack = std::chrono::milliseconds{1};
+/// A bulk act ends after so many tasks in a row that have had their turn.
+constexpr std::size_t passed_max = 10'000;
 /// How often a schedule is read and written again when others change it at the same time.
 constexpr int put_tries = 10;
 
@@ -203,28 +208,32 @@ BulkResult Inspector::act(Act act, const Filter& filter, std::size_t step,
   if (!filter.text.empty()) impl_->require(Feature::search);
   const TimePoint start = impl_->call().now;
   Filter wanted = filter;
-  // A task of this very instant is one of those that match now.
-  const TimePoint cut_off = start + Duration{1};
+  const TimePoint cut_off = start + clock_slack;
   wanted.created_before = std::min(filter.created_before.value_or(cut_off), cut_off);
   // Who names states wants to know how many of them could not be changed.
   if (filter.states == States::all()) wanted.states = states_of(act);
 
   BulkResult result;
   std::set<Ref> signalled;  // They stay in their state for a while, and may turn up again further on.
+  std::size_t passed = 0;   // In a row.
   for (std::string cursor;;) {
     Page page = impl_->catalog.find(wanted, cursor, step, step_budget, impl_->call());
     std::vector<Ref> refs;
     for (Task& task : page.tasks) {
       // One that has been claimed since the start and is back already has had its turn: a task that fails at
       // once would keep `run` busy for ever.
-      const bool back = task.state != State::active && task.started_at && *task.started_at > start;
-      if (!back && !signalled.contains(task.ref)) refs.push_back(std::move(task.ref));
+      const bool back = task.state != State::active && task.started_at && *task.started_at > cut_off;
+      const bool had_its_turn = back || signalled.contains(task.ref);
+      passed = had_its_turn ? passed + 1 : 0;
+      if (!had_its_turn) refs.push_back(std::move(task.ref));
     }
     const std::vector<Changed> answers = impl_->apply(act, refs);
     for (std::size_t i = 0; i < answers.size(); ++i) {
       ++(has_changed(answers[i]) ? result.changed : result.unchanged);
       if (answers[i] == Changed::signalled) signalled.insert(refs[i]);
     }
+    // They come back as fast as we go on, so there is nothing behind them.
+    if (passed > std::max(passed_max, 2 * signalled.size())) return result;
     if (progress && !progress(result)) return result;
     if (page.next.empty()) return result;
     if (page.next == cursor && page.tasks.empty()) {
