@@ -1,0 +1,91 @@
+// Retry policies: how long the n-th retry waits.
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+#include <tidemill/error.hpp>
+#include <tidemill/retry.hpp>
+
+namespace tidemill {
+namespace {
+
+using namespace std::chrono_literals;
+
+Duration delay(const RetryPolicy& policy, int n, double random = 0.0) {
+  return policy.delay({}, n, "why", random);
+}
+
+TEST(RetryPolicy, ExponentialGrowsToItsMost) {
+  const RetryPolicy policy = RetryPolicy::exponential(5s, 2.0, 1min, 0.0);
+  EXPECT_EQ(delay(policy, 1), 5s);
+  EXPECT_EQ(delay(policy, 2), 10s);
+  EXPECT_EQ(delay(policy, 4), 40s);
+  EXPECT_EQ(delay(policy, 5), 1min);
+  EXPECT_EQ(delay(policy, 1'000'000), 1min);
+  EXPECT_EQ(delay(policy, 0), 5s) << "retries count from 1";
+}
+
+TEST(RetryPolicy, JitterTakesOffAShare) {
+  const RetryPolicy policy = RetryPolicy::exponential(10s, 2.0, 6h, 0.2);
+  EXPECT_EQ(delay(policy, 1, 0.0), 10s);
+  EXPECT_EQ(delay(policy, 1, 0.5), 9s);
+  EXPECT_GT(delay(policy, 1, 0.999999), 8s);
+}
+
+TEST(RetryPolicy, TheDefaultIsExponential) {
+  EXPECT_EQ(delay(RetryPolicy{}, 1), 5s);
+  EXPECT_EQ(delay(RetryPolicy{}, 30), 6h);
+}
+
+TEST(RetryPolicy, LinearGrowsByItsStep) {
+  const RetryPolicy policy = RetryPolicy::linear(10s, 5s, 30s);
+  EXPECT_EQ(delay(policy, 1), 10s);
+  EXPECT_EQ(delay(policy, 3), 20s);
+  EXPECT_EQ(delay(policy, 2'000'000'000), 30s);
+}
+
+TEST(RetryPolicy, ATableStaysAtItsLastEntry) {
+  const RetryPolicy steps = RetryPolicy::steps();
+  const std::vector<Duration> expected = {5s, 15s, 30s, 3min, 1h, 2h, 2h, 2h};
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    EXPECT_EQ(delay(steps, static_cast<int>(i) + 1), expected[i]);
+}
+
+TEST(RetryPolicy, AFunctionSeesTaskNumberAndError) {
+  const RetryPolicy policy = RetryPolicy::function([](const Task& task, int n, std::string_view error) {
+    return Duration{static_cast<int>(task.kind.size()) * 100 + n * 10 + static_cast<int>(error.size())};
+  });
+  EXPECT_EQ(policy.delay({.kind = "four"}, 7, "why", 0.0), Duration{473});
+}
+
+// Why: the caller's code decides how long a task waits, never whether it is lost.
+TEST(RetryPolicy, AFunctionThatFailsCountsAsTheDefault) {
+  EXPECT_EQ(delay(RetryPolicy::function([](const Task&, int, std::string_view) { return Duration{-1}; }), 1),
+            5s);
+  EXPECT_EQ(delay(RetryPolicy::function([](const Task&, int, std::string_view) -> Duration { throw 7; }), 2),
+            10s);
+}
+
+TEST(RetryPolicy, WhatMakesNoSenseIsRefused) {
+  const auto error_of = [](auto&& make) -> std::string {
+    try {
+      make();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::invalid);
+      return error.what();
+    }
+    return "nothing was thrown";
+  };
+  EXPECT_EQ(error_of([] { RetryPolicy::exponential(-1s); }), "retry policy: delays must not be negative");
+  EXPECT_EQ(error_of([] { RetryPolicy::exponential(1s, 0.9); }),
+            "retry policy: the factor must be 1 or more");
+  EXPECT_EQ(error_of([] { RetryPolicy::exponential(1s, 2.0, 1h, 1.5); }),
+            "retry policy: jitter is a share, from 0 to 1");
+  EXPECT_EQ(error_of([] { RetryPolicy::linear(1s, -1s); }), "retry policy: delays must not be negative");
+  EXPECT_EQ(error_of([] { RetryPolicy::table({}); }), "retry policy: the table needs at least one delay");
+  EXPECT_EQ(error_of([] { RetryPolicy::table({1s, -1s}); }), "retry policy: delays must not be negative");
+  EXPECT_EQ(error_of([] { RetryPolicy::function(nullptr); }), "retry policy: the function is empty");
+}
+
+}  // namespace
+}  // namespace tidemill
