@@ -99,17 +99,19 @@ class Lines {
 class WorkerTest : public ::testing::Test {
  protected:
   static WorkerOptions quick() {
-    using namespace std::chrono_literals;
+    using std::chrono::hours;
+    using std::chrono::milliseconds;
+    using std::chrono::seconds;
     WorkerOptions options;
     options.concurrency = 4;
-    options.lease = 2s;
-    options.beat = 50ms;
-    options.margin = 200ms;
-    options.sweep = 20ms;
-    options.poll = 100ms;
-    options.shutdown_timeout = 10s;
-    options.stuck_after = 10s;
-    options.retry = RetryPolicy::linear(1h, 0s);
+    options.lease = seconds{2};
+    options.beat = milliseconds{50};
+    options.margin = milliseconds{200};
+    options.sweep = milliseconds{20};
+    options.poll = milliseconds{100};
+    options.shutdown_timeout = seconds{10};
+    options.stuck_after = seconds{10};
+    options.retry = RetryPolicy::linear(hours{1}, seconds{0});
     return options;
   }
 
