@@ -45,16 +45,28 @@ struct Sql {
   const char* text;
 };
 
-/// Puts texts together when the program is compiled: `constexpr auto text = join("SELECT ", columns, " FROM
-/// …");` `text.data()` ends in a zero.
-template <std::size_t... N>
-consteval auto join(const char (&... parts)[N]) {
-  std::array<char, (N + ... + 0) - sizeof...(N) + 1> text{};
+/// A text that is put together when the program is compiled. `data()` ends in a zero.
+template <std::size_t Size>
+using Text = std::array<char, Size>;
+
+template <std::size_t Size>
+consteval Text<Size> to_text(const char (&part)[Size]) {
+  return std::to_array(part);
+}
+template <std::size_t Size>
+consteval Text<Size> to_text(const Text<Size>& part) {
+  return part;
+}
+
+/// `constexpr auto text = join("SELECT ", columns, " FROM …");` of literals, and of what `join` has made.
+template <class... Parts>
+consteval auto join(const Parts&... parts) {
+  Text<(sizeof(Parts) + ... + 0) - sizeof...(Parts) + 1> text{};
   std::size_t at = 0;
-  const auto append = [&](const char* part, std::size_t size) {
-    for (std::size_t i = 0; i + 1 < size; ++i) text[at++] = part[i];
+  const auto append = [&](const auto& part) {
+    for (std::size_t i = 0; i + 1 < part.size(); ++i) text[at++] = part[i];
   };
-  (append(parts, N), ...);
+  (append(to_text(parts)), ...);
   return text;
 }
 

@@ -22,17 +22,14 @@ constexpr auto take_text = sqlite::join("SELECT ", job_columns,
                                         " FROM main.tidemill_job j WHERE j.line >= ?1 AND j.line <= ?2 "
                                         "ORDER BY j.line, j.at, j.seq LIMIT ?3");
 constexpr sqlite::Sql take{take_text.data()};
-constexpr sqlite::Sql lease_job{"UPDATE main.tidemill_job SET line = ?2, at = ?3 WHERE seq = ?1"};
-constexpr sqlite::Sql first_run{
-    "INSERT INTO main.tidemill_run (seq, token, worker, since, started_at) VALUES (?1, ?2, ?3, ?4, ?5) "
-    "ON CONFLICT DO NOTHING"};
-constexpr sqlite::Sql next_run{
-    "UPDATE main.tidemill_run SET token = ?2, worker = ?3, since = ?4, started_at = ?5, marked = NULL, "
-    "signal = NULL "
-    "WHERE seq = ?1"};
+constexpr sqlite::Sql lease_job{"UPDATE main.tidemill_job SET line = ?2, at = ?3, claim = ?4 WHERE seq = ?1"};
+constexpr sqlite::Sql add_claim{
+    "INSERT INTO main.tidemill_claim (id, worker, started_at, held) VALUES (?1, ?2, ?3, ?4)"};
 constexpr auto get_run_text =
     sqlite::join("SELECT ", run_columns, " FROM main.tidemill_run r WHERE r.seq = ?1");
 constexpr sqlite::Sql get_run{get_run_text.data()};
+constexpr sqlite::Sql restart_run{
+    "UPDATE main.tidemill_run SET marked = NULL, signal = NULL, logs_kept = NULL WHERE seq = ?1"};
 
 bool paused(Scope& scope, std::int64_t queue) {
   auto row = scope.db.query(is_paused, queue);
@@ -57,10 +54,17 @@ void add_due(ClaimAnswer& answer, std::string_view queue, std::optional<TimePoin
 
 class Taker {
  public:
-  Taker(Write& write, const Claim& claim, TimePoint now) : write_(write), claim_(claim), now_(now) {}
+  Taker(Write& write, const Claim& claim, TimePoint now)
+      : write_(write), claim_(claim), now_(now), number_(make_claim()) {}
 
-  bool full() const { return full_ || answer_.claimed.leases.size() >= claim_.count_max; }
+  ClaimAnswer take_all() {
+    for (const Want& want : claim_.wants) take_from(want);
+    const std::size_t held = answer_.claimed.leases.size();
+    if (held > 0) write_.db.run(add_claim, number_, StoredId{claim_.worker}, stored(now_), held);
+    return std::move(answer_);
+  }
 
+ private:
   void take_from(const Want& want) {
     const auto queue = write_.find_queue(want.queue);
     if (!queue || paused(write_, *queue)) return;
@@ -68,19 +72,19 @@ class Taker {
     const std::size_t bound = std::max(promote_least, claim_.count_max);
     find_due(write_, *queue, now_, bound, due);
     promote(write_, due, bound);
-    if (!full()) {
-      read(*queue, std::min(want.count_max, claim_.count_max - answer_.claimed.leases.size()));
+    std::vector<Lease>& leases = answer_.claimed.leases;
+    if (!full_ && leases.size() < claim_.count_max) {
+      read(*queue, std::min(want.count_max, claim_.count_max - leases.size()));
+      leases.reserve(leases.size() + rows_.size());
       for (Row& row : rows_) lease(row);
     }
     add_due(answer_, want.queue, next_due(write_, *queue));
   }
 
-  ClaimAnswer answer() { return std::move(answer_); }
-
- private:
   /// All first, then they are moved: an index must not be changed under who reads it.
   void read(std::int64_t queue, std::size_t limit) {
     rows_.clear();
+    rows_.reserve(std::min(limit, promote_least));
     auto columns =
         write_.db.query(take, first_line(queue, State::pending), last_line(queue, State::pending), limit);
     while (columns.step()) {
@@ -96,35 +100,33 @@ class Taker {
   }
 
   void lease(Row& row) {
-    const Token token{row.seq, static_cast<std::int64_t>(random_bits())};
-    const StoredId worker{claim_.worker};
-    if (write_.db.run(first_run, row.seq, token.secret, worker, stored(row.at), stored(now_)) == 0) {
-      resume(row, token, worker);
-    }
-    write_.db.run(lease_job, row.seq, line_of(row.queue(), State::active), stored(now_ + claim_.lease));
+    if (row.has_run) resume(row);
+    write_.db.run(lease_job, row.seq, line_of(row.queue(), State::active), stored(now_ + claim_.lease),
+                  number_);
     write_.left(row.queue(), State::pending);
     write_.count(row.queue(), State::active, 1);
     row.task.state = State::active;
     row.task.worker = claim_.worker;
     row.task.started_at = now_;
-    if (row.was_due) row.task.run_at = row.at;
+    if (row.was_due) row.task.run_at = row.since;
     if (!row.key.empty()) row.task.unique = read_unique(write_, row, now_);
-    answer_.claimed.leases.push_back({std::move(row.task), token_text(token), claim_.lease});
+    answer_.claimed.leases.push_back({std::move(row.task), token_text({row.seq, number_}), claim_.lease});
   }
 
   /// It ran before, or an operator touched it.
-  void resume(Row& row, const Token& token, const StoredId& worker) {
+  void resume(Row& row) {
     {
       auto columns = write_.db.query(get_run, row.seq);
       if (columns.step()) read_run(columns, 0, row);
     }
     take_logs(write_, row);
-    write_.db.run(next_run, row.seq, token.secret, worker, stored(row.at), stored(now_));
+    write_.db.run(restart_run, row.seq);
   }
 
   Write& write_;
   const Claim& claim_;
   const TimePoint now_;
+  const std::int64_t number_;
   ClaimAnswer answer_;
   std::vector<Row> rows_;
   std::size_t bytes_ = 0;
@@ -151,9 +153,7 @@ bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer&
 }
 
 ClaimAnswer claim_tasks(Write& write, const Claim& claim, TimePoint now) {
-  Taker taker{write, claim, now};
-  for (const Want& want : claim.wants) taker.take_from(want);
-  return taker.answer();
+  return Taker{write, claim, now}.take_all();
 }
 
 void find_due(Scope& scope, std::int64_t queue, TimePoint now, std::size_t limit, std::vector<Due>& due) {

@@ -11,15 +11,17 @@ namespace tidemill::sqlite_store {
 namespace {
 
 constexpr sqlite::Sql insert_usual{
-    "INSERT INTO main.tidemill_job (id, queue, line, at, kind, created_at, payload) "
-    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING"};
+    "INSERT INTO main.tidemill_job (id, queue, line, at, since, kind, created_at, payload) "
+    "VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING"};
 constexpr sqlite::Sql insert_any{
-    "INSERT INTO main.tidemill_job (id, queue, line, at, kind, created_at, payload, priority, retries_max, "
+    "INSERT INTO main.tidemill_job (id, queue, line, at, since, kind, created_at, payload, priority, "
+    "retries_max, "
     "crashes_max, timeout, retention, deadline, expires_at, key, task_group, headers) "
-    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT DO "
+    "VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT DO "
     "NOTHING"};
 constexpr sqlite::Sql overwrite{
-    "UPDATE main.tidemill_job SET line = ?2, at = ?3, was_due = NULL, kind = ?4, payload = ?5, priority = "
+    "UPDATE main.tidemill_job SET line = ?2, at = ?3, since = ?3, was_due = NULL, kind = ?4, payload = ?5, "
+    "priority = "
     "?6, retries_max = ?7, "
     "crashes_max = ?8, timeout = ?9, retention = ?10, deadline = ?11, expires_at = ?12, task_group = ?13, "
     "headers = ?14 WHERE seq = ?1"};

@@ -25,18 +25,12 @@ constexpr sqlite::Sql seen_states{"SELECT queue, state FROM main.tidemill_counte
 
 // A page goes on behind (line, at, seq) in three steps. As one comparison of rows SQLite would search the
 // index by two of them, and read again all that share a line and an instant with the last.
-constexpr auto same_instant_text =
-    sqlite::join("SELECT ", job_columns, ", ", run_columns,
-                 " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
-                 "WHERE j.line = ?1 AND j.at = ?2 AND j.seq > ?3 ORDER BY j.seq");
+constexpr auto same_instant_text = sqlite::join(
+    "SELECT ", row_columns, row_tables, "WHERE j.line = ?1 AND j.at = ?2 AND j.seq > ?3 ORDER BY j.seq");
 constexpr auto same_line_text =
-    sqlite::join("SELECT ", job_columns, ", ", run_columns,
-                 " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
-                 "WHERE j.line = ?1 AND j.at > ?2 ORDER BY j.at, j.seq");
-constexpr auto later_lines_text =
-    sqlite::join("SELECT ", job_columns, ", ", run_columns,
-                 " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
-                 "WHERE j.line > ?1 AND j.line <= ?2 ORDER BY j.line, j.at, j.seq");
+    sqlite::join("SELECT ", row_columns, row_tables, "WHERE j.line = ?1 AND j.at > ?2 ORDER BY j.at, j.seq");
+constexpr auto later_lines_text = sqlite::join(
+    "SELECT ", row_columns, row_tables, "WHERE j.line > ?1 AND j.line <= ?2 ORDER BY j.line, j.at, j.seq");
 constexpr sqlite::Sql same_instant{same_instant_text.data()};
 constexpr sqlite::Sql same_line{same_line_text.data()};
 constexpr sqlite::Sql later_lines{later_lines_text.data()};
@@ -129,8 +123,7 @@ class Finder {
       }
       ++looked_;
       Row row;
-      read_job(rows, scope_, row);
-      read_run(rows, job_column_count, row);
+      read_row(rows, scope_, row);
       const bool match = matches(row.task);
       if (match && page_.tasks.size() == limit_) {
         more_ = true;

@@ -57,21 +57,24 @@ std::string id_at(const sqlite::Query& row, int column) {
   return tidemill::to_string(uuid);
 }
 
+std::int64_t make_claim() { return no_claim | static_cast<std::int64_t>((random_bits() >> 2U) | 1U); }
+
 std::string token_text(const Token& token) {
   const auto seq = static_cast<std::uint64_t>(token.seq);
   std::string text;
   text.reserve(32);
-  append_hex(text, static_cast<std::uint64_t>(token.secret), 16);
+  append_hex(text, static_cast<std::uint64_t>(token.claim), 16);
   append_hex(text, seq, hex_digits(seq));
   return text;
 }
 
 std::optional<Token> parse_token(std::string_view text) noexcept {
   if (text.size() < 17) return {};
-  const auto secret = parse_hex(text.substr(0, 16));
+  const auto claim = parse_hex(text.substr(0, 16));
   const auto seq = parse_hex(text.substr(16));
-  if (!secret || !seq) return {};
-  return Token{static_cast<std::int64_t>(*seq), static_cast<std::int64_t>(*secret)};
+  if (!claim || !seq) return {};
+  const Token token{static_cast<std::int64_t>(*seq), static_cast<std::int64_t>(*claim)};
+  return token.claim > no_claim ? std::optional{token} : std::nullopt;
 }
 
 std::string write_lines(const std::vector<LogLine>& lines) {

@@ -89,14 +89,20 @@ inline std::optional<std::string_view> unless_empty(std::string_view text) {
   return text.empty() ? std::nullopt : std::optional{text};
 }
 
-// ---- Tokens
-// ------------------------------------------------------------------------------------------------
+// ---- Claims and tokens
+// -------------------------------------------------------------------------------------
 
-/// What a lease's token says: the row, so that a report needs no search, and 64 random bits, which are new
-/// with every claim and are what is compared.
+/// The number of a claim that is none.
+inline constexpr std::int64_t no_claim = std::int64_t{1} << 62;
+
+/// A new claim's number: random, so that it is never met again, and greater than `no_claim`, so that SQLite
+/// stores all in eight bytes.
+std::int64_t make_claim();
+
+/// What a lease's token says: the row, so that a report needs no search, and the claim.
 struct Token {
   std::int64_t seq = 0;
-  std::int64_t secret = 0;
+  std::int64_t claim = 0;
 };
 
 std::string token_text(const Token& token);

@@ -94,7 +94,7 @@ CREATE VIEW tidemill_task AS SELECT
   j.expires_at / 1e6 AS expires_at,
   j.key AS unique_key,
   j.created_at / 1e6 AS created_at,
-  r.started_at / 1e6 AS started_at,
+  coalesce(c.started_at, r.started_at) / 1e6 AS started_at,
   r.ended_at / 1e6 AS ended_at,
   r.reason AS reason,
   r.error AS error,
@@ -102,7 +102,8 @@ CREATE VIEW tidemill_task AS SELECT
 FROM tidemill_job j
 JOIN tidemill_queue q ON q.id = j.queue
 JOIN tidemill_kind k ON k.id = j.kind
-LEFT JOIN tidemill_run r ON r.seq = j.seq;
+LEFT JOIN tidemill_run r ON r.seq = j.seq
+LEFT JOIN tidemill_claim c ON c.id = j.claim;
 )sql",
                      fmt::arg("id", id_text()), fmt::arg("state", state_name()),
                      fmt::arg("retries_max", usual_retries_max), fmt::arg("crashes_max", usual_crashes_max),
@@ -166,11 +167,12 @@ CREATE TRIGGER tidemill_task_insert INSTEAD OF INSERT ON tidemill_task BEGIN
 {checks}
   INSERT INTO tidemill_queue (name) VALUES (coalesce(NEW.queue, 'default')) ON CONFLICT DO NOTHING;
   INSERT INTO tidemill_kind (name) VALUES (NEW.kind) ON CONFLICT DO NOTHING;
-  INSERT INTO tidemill_job (id, queue, line, at, kind, created_at, priority, retries_max, crashes_max, timeout,
+  INSERT INTO tidemill_job (id, queue, line, at, since, kind, created_at, priority, retries_max, crashes_max, timeout,
     retention, deadline, expires_at, headers, payload)
   SELECT CASE WHEN {is_uuid} THEN {uuid_bytes} ELSE n.id END, q.id,
     q.id << 16 | CASE WHEN NEW.run_at IS NULL THEN 2 << 8 | (128 - coalesce(NEW.priority, 0)) ELSE 1 << 8 | 128 END,
-    coalesce(CAST(NEW.run_at * 1000000 AS INTEGER), n.now), k.id, n.now,
+    coalesce(CAST(NEW.run_at * 1000000 AS INTEGER), n.now), coalesce(CAST(NEW.run_at * 1000000 AS INTEGER), n.now),
+    k.id, n.now,
     nullif(NEW.priority, 0), nullif(NEW.retries_max, {retries_max}), nullif(NEW.crashes_max, {crashes_max}),
     nullif(CAST(NEW.timeout * 1000000 AS INTEGER), {timeout}), nullif(CAST(NEW.retention * 1000000 AS INTEGER), 0),
     CAST(NEW.deadline * 1000000 AS INTEGER), CAST(NEW.expires_at * 1000000 AS INTEGER),

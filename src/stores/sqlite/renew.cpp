@@ -18,8 +18,8 @@ constexpr sqlite::Sql put_worker{
 constexpr sqlite::Sql erase_worker{"DELETE FROM main.tidemill_worker WHERE id = ?1"};
 
 constexpr sqlite::Sql get_lease{
-    "SELECT j.id, r.signal, r.logs_kept FROM main.tidemill_run r JOIN main.tidemill_job j ON j.seq = r.seq "
-    "WHERE r.seq = ?1 AND r.token = ?2"};
+    "SELECT j.id, j.has_run, r.signal, r.logs_kept FROM main.tidemill_job j "
+    "LEFT JOIN main.tidemill_run r ON r.seq = j.seq WHERE j.seq = ?1 AND j.claim = ?2"};
 constexpr sqlite::Sql extend{"UPDATE main.tidemill_job SET at = ?2 WHERE seq = ?1"};
 constexpr sqlite::Sql mark{"UPDATE main.tidemill_run SET marked = 1 WHERE seq = ?1"};
 constexpr sqlite::Sql set_progress{"UPDATE main.tidemill_run SET progress = ?2 WHERE seq = ?1"};
@@ -55,23 +55,25 @@ Signal beat_worker(Write& write, const WorkerInfo& worker, TimePoint now) {
 Signal beat_lease(Write& write, const Beat& beat, TimePoint until) {
   const auto token = beat.lease == nullptr ? std::nullopt : parse_token(beat.lease->token);
   if (!token) return Signal::lost;
-  Signal signal = Signal::none;
-  std::int64_t logs_kept = 0;
+  Row row;
+  row.seq = token->seq;
   {
-    auto row = write.db.query(get_lease, token->seq, token->secret);
-    if (!row.step() || id_at(row, 0) != beat.lease->task.ref.id) return Signal::lost;
-    signal = static_cast<Signal>(row.integer(1));
-    logs_kept = row.integer(2);
+    auto columns = write.db.query(get_lease, token->seq, token->claim);
+    if (!columns.step() || id_at(columns, 0) != beat.lease->task.ref.id) return Signal::lost;
+    row.has_run = columns.integer(1) != 0;
+    row.signal = static_cast<Signal>(columns.integer(2));
+    row.logs_kept = columns.integer(3);
   }
-  write.db.run(extend, token->seq, stored(until));
-  if (beat.started) write.db.run(mark, token->seq);
-  if (beat.progress) write.db.run(set_progress, token->seq, std::string_view{*beat.progress});
+  write.db.run(extend, row.seq, stored(until));
+  if (beat.started || beat.progress || !beat.logs.empty()) need_run(write, row);
+  if (beat.started) write.db.run(mark, row.seq);
+  if (beat.progress) write.db.run(set_progress, row.seq, std::string_view{*beat.progress});
   if (!beat.logs.empty()) {
     const std::string lines = write_lines(beat.logs);
-    write.db.run(add_logs, token->seq, logs_kept + 1, sqlite::Blob{lines});
-    write.db.run(count_logs, token->seq, logs_kept + 1);
+    write.db.run(add_logs, row.seq, row.logs_kept + 1, sqlite::Blob{lines});
+    write.db.run(count_logs, row.seq, row.logs_kept + 1);
   }
-  return signal;
+  return row.signal;
 }
 
 void add(Write& write, const Stat& stat) {

@@ -10,26 +10,23 @@ namespace {
 
 constexpr std::int64_t attempts_max = 100;
 
-// The most frequent report by far: a success that is not kept, of a task without key, attempts and lines of
-// log. It is found and deleted by its row's number, without being read.
+// The most frequent report by far: a success that is not kept, of a task without key and run. It is found by
+// its row's number and deleted, without being read before.
 constexpr sqlite::Sql finish_job{
-    "DELETE FROM main.tidemill_job WHERE seq = ?1 AND queue = ?2 AND id = ?3 AND key IS NULL AND EXISTS "
-    "(SELECT 1 "
-    "FROM main.tidemill_run WHERE seq = ?1 AND token = ?4 AND attempts_kept IS NULL AND logs_kept IS NULL)"};
-constexpr sqlite::Sql finish_run{"DELETE FROM main.tidemill_run WHERE seq = ?1"};
+    "DELETE FROM main.tidemill_job WHERE seq = ?1 AND claim = ?2 AND queue = ?3 AND id = ?4 AND key IS NULL "
+    "AND has_run IS NULL"};
 
 constexpr sqlite::Sql end_run{
-    "UPDATE main.tidemill_run SET token = NULL, since = NULL, marked = NULL, signal = NULL, logs_kept = "
-    "NULL, "
-    "attempt = ?2, retries = ?3, crashes = ?4, deferrals = ?5, attempts_kept = ?6, ended_at = ?7, purge_at = "
-    "?8, "
-    "reason = ?9, error = ?10, result = ?11 WHERE seq = ?1"};
+    "UPDATE main.tidemill_run SET marked = NULL, signal = NULL, logs_kept = NULL, worker = ?2, started_at = "
+    "?3, "
+    "attempt = ?4, retries = ?5, crashes = ?6, deferrals = ?7, attempts_kept = ?8, ended_at = ?9, purge_at = "
+    "?10, "
+    "reason = ?11, error = ?12, result = ?13 WHERE seq = ?1"};
 constexpr sqlite::Sql add_attempt{
     "INSERT INTO main.tidemill_attempt (seq, n, number, started_at, ended_at, worker, error, logs) "
     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"};
 constexpr sqlite::Sql drop_attempts{"DELETE FROM main.tidemill_attempt WHERE seq = ?1 AND n <= ?2"};
 
-constexpr sqlite::Sql need_run{"INSERT INTO main.tidemill_run (seq) VALUES (?1) ON CONFLICT DO NOTHING"};
 constexpr sqlite::Sql change_run{
     "UPDATE main.tidemill_run SET ended_at = ?2, purge_at = ?3, reason = ?4 WHERE seq = ?1"};
 constexpr sqlite::Sql start_afresh{
@@ -43,8 +40,8 @@ bool finish(Write& write, const Report& report, const Token& token) {
   const auto queue = write.find_queue(report.lease->task.ref.queue);
   if (!queue) return false;
   const StoredId id{report.lease->task.ref.id};
-  if (write.db.run(finish_job, token.seq, *queue, id, token.secret) == 0) return false;
-  write.db.run(finish_run, token.seq);
+  if (write.db.run(finish_job, token.seq, token.claim, *queue, id) == 0) return false;
+  write.lease_ended(token.claim);
   write.left(*queue, State::active);
   return true;
 }
@@ -61,7 +58,7 @@ void record(Write& write, const Row& row, const Report& report, std::vector<LogL
 
 TimePoint at_of(const Report& report, const Row& row, TimePoint now) {
   if (report.to == State::scheduled || report.to == State::retry) return now + report.delay;
-  if (report.to == State::pending && report.front) return row.since.value_or(now);
+  if (report.to == State::pending && report.front) return row.since;
   return now;
 }
 
@@ -81,10 +78,11 @@ void end_attempt(Write& write, const Row& row, const Report& report, TimePoint n
   }
   const std::string& error = report.error.empty() && !report.record ? row.task.error : report.error;
   const auto result = report.result.empty() ? std::nullopt : std::optional{sqlite::Blob{report.result}};
-  write.db.run(end_run, row.seq, unless(0, report.attempt), unless(0, report.retries),
-               unless(0, report.crashes), unless(0, report.deferrals),
-               unless(0, row.attempts_kept + (report.record ? 1 : 0)), ended_at, purge_at,
-               unless_empty(report.reason), unless_empty(error), result);
+  need_run(write, row);
+  write.db.run(end_run, row.seq, StoredId{row.task.worker}, stored(row.task.started_at),
+               unless(0, report.attempt), unless(0, report.retries), unless(0, report.crashes),
+               unless(0, report.deferrals), unless(0, row.attempts_kept + (report.record ? 1 : 0)), ended_at,
+               purge_at, unless_empty(report.reason), unless_empty(error), result);
   move_row(write, row, report.to, at_of(report, row, now));
 }
 
@@ -95,7 +93,7 @@ Reported report_one(Write& write, const Report& report, TimePoint now, std::size
   const auto row = find_row(write, report.lease->task.ref);
   if (!row || ends(row->state())) return Reported::ended;
   const bool held =
-      token && row->state() == State::active && row->seq == token->seq && row->token == token->secret;
+      token && row->state() == State::active && row->seq == token->seq && row->claim == token->claim;
   if (!held) return Reported::lost;
   end_attempt(write, *row, report, now);
   enqueue_all(write, report.then, now, bytes_max);
@@ -114,7 +112,7 @@ void change_row(Write& write, const Row& row, const Change& change, TimePoint no
     ended_at = stored(now);
     if (change.keep) purge_at = stored(now + *change.keep);
   }
-  write.db.run(need_run, row.seq);
+  need_run(write, row);
   write.db.run(change_run, row.seq, ended_at, purge_at, unless_empty(change.reason));
   if (change.fresh) write.db.run(start_afresh, row.seq);
   move_row(write, row, change.to, now);
@@ -126,6 +124,7 @@ Changed change_one(Write& write, const Ref& ref, const Change& change, TimePoint
   if (!change.from.has(row->state())) return Changed::wrong_state;
   if (row->state() == State::active) {
     if (change.signal == Signal::none) return Changed::wrong_state;
+    need_run(write, *row);
     write.db.run(set_signal, row->seq, change.signal);
     write.signalled(row->task.worker);
     return Changed::signalled;

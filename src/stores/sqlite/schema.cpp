@@ -18,19 +18,19 @@ namespace {
 // what older processes do valid, as they may run on beside newer ones: add tables, columns that may be NULL,
 // indexes.
 //
-// job     a task. `line` and `at` say where it stands: layout.hpp. NULL stands for what most tasks have.
-// `payload`
-//         comes last: what lies behind a long one would be slow to reach. Nothing else here changes while a
-//         task lives, so a claim does not grow a row that lies in a full page. was_due: 1 when `at` of a
-//         pending task, or `since` of its run, is the time for which it had been scheduled. As it takes no
-//         bytes, promotion does not grow the row.
-// run     what there is to know of a task that has been claimed, or touched by an operator: a row of its own,
-// for
-//         the same reason. `token` is set while it is leased; `since` is the place in line to give it back
-//         to.
-// attempt, log   kept attempts; and lines of the running one.
-// key     unique keys. `seq` is the task, unless that is gone.
-// counter tasks by queue and state; exact at every commit.
+// job: a task. NULL stands for what most tasks have. A claim rewrites its row in place, because all that
+// changes has the same width before and after; a row that grew would split the full page that it lies in.
+//   line, at    where it stands: layout.hpp
+//   since       the place in line to give it back to, while it is leased; else as `at`
+//   claim       the claim that leased it; else `no_claim`
+//   was_due     1: `since` is the time for which it had been scheduled
+//   has_run     1: it has a row in `run`
+//   payload     last, as what lies behind a long one is slow to reach
+// claim: one call's worth of leases. `id` is the secret part of their tokens; `held` counts them.
+// run: what there is to know of a task that an attempt or an operator has touched.
+// attempt, log: kept attempts; lines of the running one.
+// key: unique keys. `seq` is the task, unless that is gone.
+// counter: tasks by queue and state, exact at every commit.
 
 constexpr std::string_view tables = R"sql(
 CREATE TABLE tidemill_queue (
@@ -49,7 +49,10 @@ CREATE TABLE tidemill_job (
   at INTEGER NOT NULL,
   kind INTEGER NOT NULL,
   created_at INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  claim INTEGER NOT NULL DEFAULT 4611686018427387904,
   was_due INTEGER,
+  has_run INTEGER,
   priority INTEGER,
   retries_max INTEGER,
   crashes_max INTEGER,
@@ -65,11 +68,16 @@ CREATE TABLE tidemill_job (
 CREATE INDEX tidemill_job_line ON tidemill_job (line, at);
 CREATE UNIQUE INDEX tidemill_job_id ON tidemill_job (queue, id);
 
+CREATE TABLE tidemill_claim (
+  id INTEGER PRIMARY KEY,
+  worker ANY NOT NULL,
+  started_at INTEGER,
+  held INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE tidemill_run (
   seq INTEGER PRIMARY KEY,
-  token INTEGER,
   worker ANY,
-  since INTEGER,
   started_at INTEGER,
   marked INTEGER,
   signal INTEGER,

@@ -23,12 +23,11 @@ constexpr sqlite::Sql past_retention{
     "SELECT seq FROM main.tidemill_run WHERE purge_at IS NOT NULL AND purge_at <= ?1 ORDER BY purge_at, seq "
     "LIMIT ?2"};
 
-constexpr auto get_row_text =
-    sqlite::join("SELECT ", job_columns, ", ", run_columns,
-                 " FROM main.tidemill_job j JOIN main.tidemill_run r ON r.seq = j.seq WHERE j.seq = ?1");
+constexpr auto get_row_text = sqlite::join("SELECT ", row_columns, row_tables, "WHERE j.seq = ?1");
 constexpr sqlite::Sql get_row{get_row_text.data()};
-constexpr sqlite::Sql take_over{"UPDATE main.tidemill_run SET token = ?2, worker = ?3 WHERE seq = ?1"};
-constexpr sqlite::Sql extend{"UPDATE main.tidemill_job SET at = ?2 WHERE seq = ?1"};
+constexpr sqlite::Sql add_claim{
+    "INSERT INTO main.tidemill_claim (id, worker, started_at, held) VALUES (?1, ?2, ?3, 1)"};
+constexpr sqlite::Sql take_over{"UPDATE main.tidemill_job SET at = ?2, claim = ?3 WHERE seq = ?1"};
 
 constexpr sqlite::Sql drop_keys{
     "DELETE FROM main.tidemill_key WHERE (queue, key) IN (SELECT queue, key FROM main.tidemill_key "
@@ -59,22 +58,24 @@ bool any_past(Scope& scope, State state, TimePoint now) {
   return false;
 }
 
-Lease take_lease(Write& write, std::int64_t seq, std::string_view worker, Duration length, TimePoint now) {
+std::optional<Row> read(Write& write, std::int64_t seq) {
+  auto columns = write.db.query(get_row, seq);
+  if (!columns.step()) return {};
   Row row;
-  {
-    auto columns = write.db.query(get_row, seq);
-    columns.step();
-    read_job(columns, write, row);
-    read_run(columns, job_column_count, row);
-  }
-  const Token token{seq, static_cast<std::int64_t>(random_bits())};
-  const StoredId taker{worker};
-  write.db.run(take_over, seq, token.secret, taker);
-  write.db.run(extend, seq, stored(now + length));
+  read_row(columns, write, row);
+  return row;
+}
+
+/// Each has a claim of its own, as each keeps the time at which its attempt began.
+Lease take_lease(Write& write, Row row, std::string_view worker, Duration length, TimePoint now) {
+  const std::int64_t claim = make_claim();
+  write.db.run(add_claim, claim, StoredId{worker}, stored(row.task.started_at));
+  write.db.run(take_over, row.seq, stored(now + length), claim);
+  write.lease_ended(row.claim);
   if (row.was_due) row.task.run_at = row.since;
   row.task.unique = read_unique(write, row, now);
   // The answer names the worker that lost the lease: that is whose death core writes down.
-  return {std::move(row.task), token_text(token), length, row.marked};
+  return {std::move(row.task), token_text({row.seq, claim}), length, row.marked};
 }
 
 std::vector<Lease> take_leases(Write& write, std::string_view worker, Duration length, std::size_t limit,
@@ -87,7 +88,10 @@ std::vector<Lease> take_leases(Write& write, std::string_view worker, Duration l
   std::sort(expired.begin(), expired.end());
   if (expired.size() > limit) expired.resize(limit);
   std::vector<Lease> leases;
-  for (const auto& [end, seq] : expired) leases.push_back(take_lease(write, seq, worker, length, now));
+  for (const auto& [end, seq] : expired) {
+    if (auto row = read(write, seq))
+      leases.push_back(take_lease(write, std::move(*row), worker, length, now));
+  }
   return leases;
 }
 
@@ -108,14 +112,7 @@ std::size_t purge(Write& write, std::size_t limit, TimePoint now) {
     while (row.step()) seqs.push_back(row.integer(0));
   }
   for (const std::int64_t seq : seqs) {
-    Row row;
-    {
-      auto columns = write.db.query(get_row, seq);
-      if (!columns.step()) continue;
-      read_job(columns, write, row);
-      read_run(columns, job_column_count, row);
-    }
-    erase_row(write, row);
+    if (const auto row = read(write, seq)) erase_row(write, *row);
   }
   return seqs.size();
 }

@@ -16,15 +16,22 @@ namespace tidemill::sqlite_store {
 
 /// What `read_job` reads: the first columns of a SELECT from `tidemill_job j`.
 inline constexpr char job_columns[] =
-    "j.seq, j.line, j.at, j.id, j.kind, j.created_at, j.priority, j.retries_max, j.crashes_max, j.timeout, "
-    "j.retention, j.deadline, j.expires_at, j.key, j.task_group, j.headers, j.was_due, j.payload";
-inline constexpr int job_column_count = 18;
+    "j.seq, j.line, j.at, j.since, j.claim, j.was_due, j.has_run, j.id, j.kind, j.created_at, j.priority, "
+    "j.retries_max, j.crashes_max, j.timeout, j.retention, j.deadline, j.expires_at, j.key, j.task_group, "
+    "j.headers, j.payload";
 
 /// What `read_run` reads, from `tidemill_run r`.
 inline constexpr char run_columns[] =
-    "r.token, r.worker, r.since, r.started_at, r.marked, r.signal, r.attempt, r.retries, r.crashes, "
-    "r.deferrals, "
-    "r.attempts_kept, r.logs_kept, r.ended_at, r.reason, r.progress, r.error, r.result";
+    "r.worker, r.started_at, r.marked, r.signal, r.attempt, r.retries, r.crashes, r.deferrals, "
+    "r.attempts_kept, "
+    "r.logs_kept, r.ended_at, r.reason, r.progress, r.error, r.result";
+
+/// What `read_row` reads: both, and who has the lease.
+inline constexpr auto row_columns = sqlite::join(job_columns, ", ", run_columns, ", c.worker, c.started_at");
+/// Where it reads them from.
+inline constexpr char row_tables[] =
+    " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
+    "LEFT JOIN main.tidemill_claim c ON c.id = j.claim ";
 
 /// A task, and where its row is.
 struct Row {
@@ -32,15 +39,16 @@ struct Row {
   std::int64_t seq = 0;
   std::int64_t line = 0;
   TimePoint at{};
-  bool was_due = false;  ///< The place in line that it has, or had, is the time for which it was scheduled.
+  TimePoint since{};  ///< The place in line that it had when it was claimed.
+  std::int64_t claim = no_claim;
+  bool was_due = false;  ///< That place is the time for which it had been scheduled.
+  bool has_run = false;
   std::string key = {};  ///< The unique key that it was given, whether it still holds it or not.
 
   // From its run:
-  std::optional<std::int64_t> token = {};
-  std::optional<TimePoint> since = {};  ///< The place in line that it had when it was claimed.
   bool marked = false;
   Signal signal = Signal::none;
-  std::int64_t attempts_kept = 0;  ///< How many ever were: the number of the next.
+  std::int64_t attempts_kept = 0;  ///< How many ever were: the number of the last.
   std::int64_t logs_kept = 0;
 
   std::int64_t queue() const { return queue_of(line); }
@@ -48,6 +56,7 @@ struct Row {
 };
 
 /// The whole task as the catalogue shows it, but for `unique`.
+void read_row(const sqlite::Query& columns, Scope& scope, Row& row);
 void read_job(const sqlite::Query& columns, Scope& scope, Row& row);
 void read_run(const sqlite::Query& columns, int first, Row& row);
 
@@ -57,7 +66,10 @@ std::optional<Row> find_row(Scope& scope, const Ref& ref);
 /// The unique key of a task that it holds at `now`.
 std::optional<Unique> read_unique(Scope& scope, const Row& row, TimePoint now);
 
-/// The task comes into another state, or to another place in the same.
+/// Makes sure that there is a run to write into.
+void need_run(Write& write, const Row& row);
+
+/// The task comes into another state, or to another place in the same; if it was leased, it is no longer.
 void move_row(Write& write, const Row& row, State to, TimePoint at);
 
 /// The task goes, with its attempts, lines of log and unique key, unless that outlives it.

@@ -9,6 +9,8 @@ namespace {
 constexpr sqlite::Sql add_tasks{
     "INSERT INTO main.tidemill_counter (queue, state, tasks) VALUES (?1, ?2, ?3) "
     "ON CONFLICT (queue, state) DO UPDATE SET tasks = tasks + excluded.tasks"};
+constexpr sqlite::Sql end_claim{"DELETE FROM main.tidemill_claim WHERE id = ?1 AND held <= ?2"};
+constexpr sqlite::Sql reduce_claim{"UPDATE main.tidemill_claim SET held = held - ?2 WHERE id = ?1"};
 constexpr sqlite::Sql count_signal{"UPDATE main.tidemill_meta SET value = value + 1 WHERE name = 'signals'"};
 
 }  // namespace
@@ -33,6 +35,14 @@ void Write::arrived(std::int64_t queue, State state, TimePoint at) {
   if (state == State::scheduled || state == State::retry) entry.due = std::min(entry.due.value_or(at), at);
 }
 
+void Write::lease_ended(std::int64_t claim) {
+  if (last_ended_ == nullptr || last_claim_ != claim) {
+    last_claim_ = claim;
+    last_ended_ = &ended_[claim];
+  }
+  ++*last_ended_;
+}
+
 void Write::signalled(std::string_view worker) { workers_.emplace_back(worker); }
 
 void Write::finish() {
@@ -40,6 +50,9 @@ void Write::finish() {
     for (std::size_t state = 0; state < state_count; ++state) {
       if (entry.tasks[state] != 0) db.run(add_tasks, entry.queue, state, entry.tasks[state]);
     }
+  }
+  for (const auto& [claim, leases] : ended_) {
+    if (db.run(end_claim, claim, leases) == 0) db.run(reduce_claim, claim, leases);
   }
   if (!workers_.empty()) db.run(count_signal);
 }
@@ -57,6 +70,8 @@ News Write::committed() {
 
 void Write::rolled_back() {
   touched_.clear();
+  ended_.clear();
+  last_ended_ = nullptr;
   workers_.clear();
   last_ = 0;
   drop_names();

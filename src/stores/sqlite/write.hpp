@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include <tidemill/store.hpp>
@@ -26,6 +27,8 @@ class Write : public Scope {
   /// A task has come into `state` at `at`: counts it, and tells those who wait for such.
   void arrived(std::int64_t queue, State state, TimePoint at);
   void left(std::int64_t queue, State state) { count(queue, state, -1); }
+  /// One of the leases of this claim has ended.
+  void lease_ended(std::int64_t claim);
   void unpaused(std::int64_t queue) { touched(queue).ready = true; }
   /// There is a signal for this worker, or for the holder of a lease.
   void signalled(std::string_view worker);
@@ -47,7 +50,10 @@ class Write : public Scope {
   Touched& touched(std::int64_t queue);
 
   std::vector<Touched> touched_;
-  std::size_t last_ = 0;  // Index of the queue that was asked for last.
+  std::size_t last_ = 0;                                  // Index of the queue that was asked for last.
+  std::unordered_map<std::int64_t, std::int64_t> ended_;  // Leases by claim.
+  std::int64_t last_claim_ = 0;
+  std::int64_t* last_ended_ = nullptr;  // Its number in `ended_`.
   std::vector<std::string> workers_;
 };
 
