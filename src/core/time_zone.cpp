@@ -163,7 +163,7 @@ std::shared_ptr<const TimeZone> TimeZone::find(std::string_view name) {
   try {
     const date::time_zone* zone = date::locate_zone(std::string{name});
     const ZoneFile file{zone->name()};
-    // The library takes any file below the directory for a zone's.
+    // The library goes by the names of files, and reads one only when it is first used.
     if (file.valid()) return std::make_shared<ListedZone>(*zone, file.tail());
   } catch (const std::runtime_error&) {  // NOLINT(bugprone-empty-catch): said below.
   }

@@ -144,8 +144,10 @@ TimeZone::Period TimeZoneRule::period(sys_seconds at) const {
   const year middle = std::chrono::year_month_day{std::chrono::floor<days>(at)}.year();
   std::size_t count = 0;
   for (year y = middle - std::chrono::years{1}; count < instants.size(); ++y) {
-    instants[count++] = {to_daylight.in(y)-standard_, daylight_};
-    instants[count++] = {to_standard.in(y)-daylight_, standard_};
+    const sys_seconds begin = to_daylight.in(y);
+    const sys_seconds end = to_standard.in(y);
+    instants[count++] = {begin - standard_, daylight_};
+    instants[count++] = {end - daylight_, standard_};
   }
   std::sort(instants.begin(), instants.end(), [](const Instant& a, const Instant& b) { return a.at < b.at; });
   const auto after =

@@ -97,6 +97,22 @@ TEST(CronRobfig, ErrorTexts) {
   EXPECT_EQ(error_of("TZ=UTC @daily"), "parser does not accept descriptors: @daily");
 }
 
+// Printed by the same Go parser, too. Where midnight is missing it loses its way, and may lose the day with
+// all that was to fire on it; we do as it does.
+TEST(CronRobfig, MidnightsThatAreMissing) {
+  EXPECT_EQ(next("0 0 * * 5", "Africa/Cairo", "2026-04-20T00:00:00Z"), instant("2026-04-30T21:00:00Z"));
+  EXPECT_EQ(next("30 1 24 4 *", "Africa/Cairo", "2026-04-20T00:00:00Z"), instant("2027-04-23T23:30:00Z"));
+  EXPECT_EQ(next("0 0 * * 0", "America/Sao_Paulo", "2018-11-01T00:00:00Z"), instant("2018-11-11T02:00:00Z"));
+  EXPECT_EQ(next("0 0 1 * *", "Africa/Casablanca", "2008-05-20T00:00:00Z"), instant("2008-06-30T23:00:00Z"));
+  EXPECT_EQ(next("* * 21 5 *", "Africa/Casablanca", "2008-05-29T13:06:43Z"), instant("2008-06-20T23:00:00Z"));
+}
+
+// 2100 is no leap year, and 2104 is beyond the fifth calendar year.
+TEST(CronRobfig, SearchesFiveCalendarYears) {
+  EXPECT_EQ(next("0 0 29 2 *", "UTC", "2096-03-01T00:00:00Z"), std::nullopt);
+  EXPECT_EQ(next("0 0 29 2 *", "UTC", "2099-03-01T00:00:00Z"), instant("2104-02-29T00:00:00Z"));
+}
+
 TEST(CronRobfig, LocalIsTheZoneOfTheOptions) {
   EXPECT_EQ(Cron::parse("TZ=Local 0 6 * * *", {.zone = "Asia/Tokyo", .dialect = CronDialect::robfig}).zone(),
             "Asia/Tokyo");
