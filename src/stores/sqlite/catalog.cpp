@@ -30,7 +30,7 @@ constexpr sqlite::Sql set_paused{"UPDATE main.tidemill_queue SET paused = ?2 WHE
 
 constexpr sqlite::Sql get_workers{
     "SELECT id, host, state, queues, pid, slots, busy, stuck, started_at, beat_at FROM main.tidemill_worker "
-    "WHERE beat_at >= ?1 ORDER BY id"};
+    "WHERE beat_at >= ?1 ORDER BY +id"};  // The plus: by the index of beats, then sorted.
 constexpr sqlite::Sql signal_worker{"UPDATE main.tidemill_worker SET signal = ?2 WHERE id = ?1"};
 
 constexpr sqlite::Sql get_stats{

@@ -8,9 +8,10 @@ namespace {
 
 constexpr sqlite::Sql get_all{
     "SELECT id, owner, rule, paused, next, last FROM main.tidemill_schedule ORDER BY id"};
+// The plus keeps SQLite from walking all schedules in their order instead of the few that are due.
 constexpr sqlite::Sql get_due{
     "SELECT id, owner, rule, paused, next, last FROM main.tidemill_schedule WHERE paused = 0 AND next <= ?1 "
-    "ORDER BY id"};
+    "ORDER BY +id"};
 constexpr sqlite::Sql get_next{"SELECT next FROM main.tidemill_schedule WHERE id = ?1"};
 constexpr sqlite::Sql put{
     "INSERT INTO main.tidemill_schedule (id, owner, rule, paused, next, last) VALUES (?1, ?2, ?3, ?4, ?5, "

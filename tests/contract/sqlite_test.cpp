@@ -1,0 +1,357 @@
+// What the SQLite store promises beyond the port: plain SQL, the caller's own transaction, statements that
+// never look through a table.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include <tidemill/sqlite.hpp>
+
+#include "contract/sqlite_fixture.hpp"
+
+namespace tidemill::contract {
+
+namespace {
+
+using testing::HasSubstr;
+
+// ---- Plain SQL
+// ----------------------------------------------------------------------------------------------
+
+// Why: a program in any language enqueues with one INSERT. How: the shortest that there is, then the usual
+// verbs.
+TEST_F(SqliteStoreTest, APlainInsertIsATask) {
+  store();
+  PlainSql sql{path()};
+  ASSERT_EQ(sql.run("INSERT INTO tidemill_task (kind, payload) VALUES ('mail:send', '{\"to\":\"a@b\"}')"),
+            "");
+  EXPECT_EQ(count(State::pending, "default"), 1U);
+  const auto leases = claim(store(), 10, "default");
+  ASSERT_EQ(leases.size(), 1U);
+  const Task& task = leases[0].task;
+  EXPECT_EQ(task.kind, "mail:send");
+  EXPECT_EQ(task.payload, "{\"to\":\"a@b\"}");
+  EXPECT_TRUE(parse_uuid(task.ref.id)) << task.ref.id;
+  EXPECT_EQ(task.ref.id[14], '7') << "it should be a UUID of version 7: " << task.ref.id;
+  EXPECT_EQ(task.retries_max, 25);
+  EXPECT_EQ(task.timeout, std::chrono::minutes{30});
+  EXPECT_LT(call().now - *task.created_at, std::chrono::minutes{1});
+  EXPECT_EQ(end(store(), leases[0]), Reported::applied);
+  EXPECT_EQ(sql.one("SELECT count(*) FROM tidemill_task"), "0");
+}
+
+// Why: an INSERT may say what an enqueue may. How: all columns, read back through the port.
+TEST_F(SqliteStoreTest, APlainInsertMayGiveAllOptions) {
+  store();
+  PlainSql sql{path()};
+  const std::string id = "0190b5f0-7f8a-7000-8000-00000000abcd";
+  ASSERT_EQ(
+      sql.run("INSERT INTO tidemill_task (queue, id, kind, payload, headers, priority, run_at, retries_max, "
+              "crashes_max, timeout, retention, deadline, expires_at) VALUES ('q', '" +
+              id +
+              R"(', 'k', x'0001ff', '{"a":"\u00e4\n","n":1}', -7, 4000000000.5, 3, 0, 0, 60, 5e9, 6e9))"),
+      "");
+  const auto task = get(id);
+  ASSERT_TRUE(task);
+  EXPECT_EQ(task->state, State::scheduled);
+  EXPECT_EQ(task->payload, std::string("\0\1\xff", 3));
+  EXPECT_EQ(task->headers, (std::map<std::string, std::string>{{"a", "\u00e4\n"}, {"n", "1"}}));
+  EXPECT_EQ(task->priority, -7);
+  EXPECT_EQ(task->run_at, TimePoint{std::chrono::milliseconds{4'000'000'000'500}});
+  EXPECT_EQ(task->retries_max, 3);
+  EXPECT_EQ(task->crashes_max, 0);
+  EXPECT_EQ(task->timeout, Duration::zero());
+  EXPECT_EQ(task->retention, std::chrono::seconds{60});
+  EXPECT_EQ(task->deadline, TimePoint{std::chrono::seconds{5'000'000'000}});
+  EXPECT_EQ(task->expires_at, TimePoint{std::chrono::seconds{6'000'000'000}});
+  EXPECT_EQ(count(State::scheduled), 1U);
+}
+
+// Why: an id is one task's, whoever made it. How: the same id by INSERT and by enqueue, as UUID and as other
+// text.
+TEST_F(SqliteStoreTest, APlainInsertSharesTheIdsOfTheQueue) {
+  PlainSql sql{path()};
+  for (const std::string id :
+       {"0190b5f0-7f8a-7000-8000-00000000abcd", "0190B5F0-7F8A-7000-8000-00000000ABCD", "x"}) {
+    ASSERT_EQ(put(store(), task(id)), Put::created);
+    EXPECT_THAT(sql.run("INSERT INTO tidemill_task (queue, id, kind) VALUES ('q', '" + id + "', 'k')"),
+                HasSubstr("UNIQUE"));
+    ASSERT_EQ(sql.run("INSERT INTO tidemill_task (queue, id, kind) VALUES ('p', '" + id + "', 'k')"), "");
+    EXPECT_EQ(put(store(), task(id, "p")), Put::exists);
+  }
+  EXPECT_EQ(count(State::pending), 3U);
+  EXPECT_EQ(count(State::pending, "p"), 3U);
+}
+
+// Why: what the port would refuse must not come in by SQL. How: one mistake each, and what the message must
+// name.
+TEST_F(SqliteStoreTest, APlainInsertIsChecked) {
+  store();
+  PlainSql sql{path()};
+  const auto insert = [&](const std::string& columns, const std::string& values) {
+    return sql.run("INSERT INTO tidemill_task (" + columns + ") VALUES (" + values + ")");
+  };
+  EXPECT_THAT(insert("payload", "'x'"), HasSubstr("kind is missing"));
+  EXPECT_THAT(insert("kind, queue", "'k', ''"), HasSubstr("queue's name is empty"));
+  EXPECT_THAT(insert("kind, state", "'k', 'held'"), HasSubstr("an INSERT may give"));
+  EXPECT_THAT(insert("kind, priority", "'k', 101"), HasSubstr("-100 to 100"));
+  EXPECT_THAT(insert("kind, priority", "'k', 'high'"), HasSubstr("-100 to 100"));
+  EXPECT_THAT(insert("kind, run_at", "'k', '2030-01-01'"), HasSubstr("seconds since 1970"));
+  EXPECT_THAT(insert("kind, headers", "'k', '[1]'"), HasSubstr("JSON object"));
+  EXPECT_THAT(insert("kind, headers", "'k', '{\"a\":[1]}'"), HasSubstr("JSON object"));
+  EXPECT_THAT(insert("kind, timeout", "'k', -1"), HasSubstr("not negative"));
+  EXPECT_EQ(sql.one("SELECT count(*) FROM tidemill_task"), "0");
+  EXPECT_EQ(sql.one("SELECT count(*) FROM tidemill_counter"), "0");
+}
+
+// Why: people look at a queue with the sqlite3 shell. How: a task in each of some states.
+TEST_F(SqliteStoreTest, TheViewIsReadable) {
+  Task later = task("later");
+  later.state = State::scheduled;
+  later.run_at = TimePoint{std::chrono::seconds{4'000'000'000}};
+  put(store(), later);
+  put(store(), task("0190b5f0-7f8a-7000-8000-00000000abcd"));
+  PlainSql sql{path()};
+  EXPECT_THAT(
+      sql.rows("SELECT queue, id, state, kind, payload, run_at, timeout FROM tidemill_task ORDER BY state"),
+      testing::ElementsAre("q", "0190b5f0-7f8a-7000-8000-00000000abcd", "pending", "test:kind", "payload",
+                           "NULL", "0.0", "q", "later", "scheduled", "test:kind", "payload", "4000000000.0",
+                           "0.0"));
+  claim(store());
+  EXPECT_EQ(sql.one("SELECT count(*) FROM tidemill_task WHERE state = 'active' AND started_at > 1e9"), "1");
+}
+
+// ---- The caller's own transaction
+// ----------------------------------------------------------------------------
+
+// Why: the task exists if and only if the caller's rows do. How: commit and roll back, each with names that
+// are new, and use the same names again: numbers that were rolled back must not be remembered.
+TEST_F(SqliteStoreTest, ATaskSharesTheFateOfTheTransaction) {
+  store();
+  PlainSql app{path()};
+  app.run("CREATE TABLE orders (id INTEGER)");
+  SqliteTransaction transaction{app.handle()};
+
+  app.run("BEGIN IMMEDIATE; INSERT INTO orders VALUES (1)");
+  EXPECT_EQ(put(store(), task("a", "new queue"), &transaction), Put::created);
+  EXPECT_EQ(put(store(), task("a", "new queue"), &transaction), Put::exists);
+  EXPECT_FALSE(get("a", "new queue"));
+  app.run("ROLLBACK");
+  EXPECT_FALSE(get("a", "new queue"));
+
+  EXPECT_EQ(put(store(), task("b", "another")), Put::created);  // Takes the number that "new queue" had.
+  app.run("BEGIN IMMEDIATE; INSERT INTO orders VALUES (2)");
+  EXPECT_EQ(put(store(), task("a", "new queue"), &transaction), Put::created);
+  EXPECT_EQ(app.run("COMMIT"), "");
+  EXPECT_TRUE(get("a", "new queue"));
+  EXPECT_EQ(count(State::pending, "new queue"), 1U);
+  EXPECT_EQ(count(State::pending, "another"), 1U);
+  EXPECT_EQ(claim(store(), 10, "new queue").size(), 1U);
+  EXPECT_EQ(app.one("SELECT group_concat(id) FROM orders"), "2");
+}
+
+// Why: an expected conflict must not abort the caller's transaction. How: unique keys inside one, then
+// COMMIT.
+TEST_F(SqliteStoreTest, AConflictLeavesTheTransactionWhole) {
+  Task holder = task("holder");
+  holder.unique = Unique{.key = "k"};
+  put(store(), holder);
+  PlainSql app{path()};
+  app.run("CREATE TABLE orders (id INTEGER); BEGIN IMMEDIATE; INSERT INTO orders VALUES (1)");
+  SqliteTransaction transaction{app.handle()};
+  Task second = task("second");
+  second.unique = Unique{.key = "k", .on_conflict = OnConflict::reject};
+  const auto answer = store().enqueue({&second, 1}, call(), &transaction).at(0);
+  EXPECT_EQ(answer.put, Put::exists);
+  EXPECT_EQ(answer.id, "holder");
+  EXPECT_EQ(put(store(), task("holder"), &transaction), Put::exists);
+  EXPECT_EQ(app.run("COMMIT"), "");
+  EXPECT_EQ(app.one("SELECT count(*) FROM orders"), "1");
+}
+
+// Why: an application may have the file attached under a name of its own, beside a database with the same
+// tables.
+TEST_F(SqliteStoreTest, TheFileMayBeAttached) {
+  store();
+  const auto other = open_sqlite({.path = path("other.db").string(), .full_sync = false});
+  PlainSql app{path("other.db")};
+  ASSERT_EQ(app.run("ATTACH '" + path().string() + "' AS \"my \"\"jobs\"\"\"; BEGIN IMMEDIATE"), "");
+  SqliteTransaction transaction{app.handle()};
+  EXPECT_EQ(put(store(), task("a"), &transaction), Put::created);
+  EXPECT_EQ(put(*other, task("b"), &transaction), Put::created);
+  EXPECT_EQ(app.run("COMMIT"), "");
+  EXPECT_EQ(claim(store()).size(), 1U);
+  EXPECT_EQ(claim(*other).at(0).task.ref.id, "b");
+}
+
+// Why: what can't be right is said before anything is written. How: no transaction, another file, another
+// sort.
+TEST_F(SqliteStoreTest, AWrongTransactionIsRefused) {
+  store();
+  PlainSql idle{path()};
+  SqliteTransaction none{idle.handle()};
+  EXPECT_THAT(refusal(ErrorKind::invalid, [&] { put(store(), task("a"), &none); }),
+              HasSubstr("BEGIN IMMEDIATE"));
+
+  PlainSql elsewhere{path("elsewhere.db")};
+  elsewhere.run("CREATE TABLE t (x); BEGIN IMMEDIATE; INSERT INTO t VALUES (1)");
+  SqliteTransaction wrong{elsewhere.handle()};
+  const std::string why = refusal(ErrorKind::invalid, [&] { put(store(), task("a"), &wrong); });
+  EXPECT_THAT(why, HasSubstr("elsewhere.db"));
+  EXPECT_THAT(why, HasSubstr("jobs.db"));
+
+  class Other : public Transaction {
+  } other;
+  EXPECT_THAT(refusal(ErrorKind::invalid, [&] { put(store(), task("a"), &other); }),
+              HasSubstr("SqliteTransaction"));
+  EXPECT_FALSE(get("a"));
+}
+
+// Why: who forgets to hand over the transaction waits for himself, and must be told. How: a short patience.
+TEST_F(SqliteStoreTest, ACallBesideTheOwnTransactionSaysSo) {
+  SqliteOptions impatient = options();
+  impatient.busy_timeout = std::chrono::milliseconds{50};
+  const auto store = open_sqlite(impatient);
+  PlainSql app{path()};
+  app.run("BEGIN IMMEDIATE; CREATE TABLE t (x)");
+  EXPECT_THAT(refusal(ErrorKind::unavailable, [&] { put(*store, task("a")); }),
+              HasSubstr("SqliteTransaction"));
+  app.run("COMMIT");
+  EXPECT_EQ(put(*store, task("a")), Put::created);
+}
+
+// ---- Cost
+// ----------------------------------------------------------------------------------------------------
+
+std::vector<sqlite3*> opened;
+
+int remember(sqlite3* db, const char**, const void*) {
+  opened.push_back(db);
+  return SQLITE_OK;
+}
+
+/// The statements that all connections to the file have prepared.
+std::set<std::string> statements_of(const std::filesystem::path& path) {
+  std::set<std::string> texts;
+  for (sqlite3* const db : opened) {
+    const char* const name = sqlite3_db_filename(db, "main");
+    if (name == nullptr || path != name) continue;
+    for (sqlite3_stmt* s = sqlite3_next_stmt(db, nullptr); s != nullptr; s = sqlite3_next_stmt(db, s)) {
+      texts.insert(sqlite3_sql(s));
+    }
+  }
+  return texts;
+}
+
+/// Every verb in every form.
+void use_all(Store& store, const Call& call) {
+  Catalog& catalog = *store.catalog();
+  std::vector<Task> tasks(30);
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    tasks[i].ref = {"q", "t" + std::to_string(i)};
+    tasks[i].kind = "k";
+    tasks[i].priority = static_cast<std::int32_t>(i % 2);
+    if (i % 3 == 0) tasks[i].unique = Unique{.key = std::to_string(i), .window = std::chrono::seconds{1}};
+    if (i % 5 == 0) tasks[i].state = State::scheduled;
+  }
+  const PutSchedule schedule{.schedule = {.id = "s", .next = call.now}};
+  catalog.put_schedules({&schedule, 1}, call);
+  tasks[1].firing = Firing{"s", call.now, call.now};
+  store.enqueue(tasks, call);
+  tasks[3].unique->on_conflict = OnConflict::replace;
+  tasks[3].ref.id = "replaces";
+  store.enqueue({&tasks[3], 1}, call);
+  const Want want{"q", 100};
+  const Claim claim{.worker = "w", .wants = {&want, 1}, .count_max = 100, .lease = std::chrono::seconds{1}};
+  const std::array ends{State::gone, State::retry, State::completed, State::pending, State::archived};
+  for (int round = 0; round < 3; ++round) {
+    const auto leases = store.claim(claim, call).leases;
+    std::vector<Report> reports;
+    std::vector<Beat> beats;
+    for (std::size_t i = 0; i + 5 < leases.size(); ++i) {
+      beats.push_back({.lease = &leases[i], .started = true, .progress = "p", .logs = {{.text = "line"}}});
+      reports.push_back(
+          {.lease = &leases[i], .to = ends[i % ends.size()], .keep = Duration{1}, .record = true});
+    }
+    const Stat stat{.queue = "q", .kind = "k", .at = call.now};
+    if (round > 0) store.renew({.id = "w"}, beats, std::chrono::seconds{1}, {&stat, 1}, call);
+    store.report(reports, call);
+    const Ref ref = leases.empty() ? Ref{"q", "t"} : leases.back().task.ref;
+    catalog.change({&ref, 1}, {.from = States::all(), .signal = Signal::cancel}, call);
+  }
+  const auto page = catalog.find({}, "", 2, std::chrono::seconds{1}, call);
+  catalog.find({.queue = "q"}, page.next, 2, std::chrono::seconds{1}, call);
+  catalog.attempts({"q", "t1"}, call);
+  catalog.queues(call);
+  catalog.pause("q", false, call);
+  catalog.workers(call);
+  catalog.signal("w", Signal::quiet, call);
+  catalog.schedules(call.now, call);
+  catalog.stats("", Span::minute, call.now - std::chrono::hours{1}, call.now, call);
+  Call later = call;
+  later.now += std::chrono::hours{10'000};
+  store.sweep("w", std::chrono::seconds{1}, 100, later);
+  const std::string id = "s";
+  catalog.erase_schedules({&id, 1}, call);
+}
+
+// Why: no call looks through a table; a plan that does so is slow only when it hurts. How: every statement
+// that the store has prepared is explained on a connection of its own. Lists of queues, kinds and schedules
+// are short, and read whole on purpose.
+TEST_F(SqliteStoreTest, EveryStatementUsesAnIndex) {
+  opened.clear();
+  sqlite3_auto_extension(reinterpret_cast<void (*)()>(&remember));
+  use_all(store(), call());
+  sqlite3_cancel_auto_extension(reinterpret_cast<void (*)()>(&remember));
+  const auto statements = statements_of(path());
+  EXPECT_GT(statements.size(), 50U);
+  PlainSql sql{path()};
+  for (const std::string& text : statements) {
+    if (text.starts_with("PRAGMA")) continue;
+    const auto plan = testing::PrintToString(sql.rows("EXPLAIN QUERY PLAN " + text));
+    const bool short_list = text.find("FROM main.tidemill_queue ORDER BY name") != std::string::npos ||
+                            text.find("FROM main.tidemill_schedule ORDER BY id") != std::string::npos ||
+                            text.find("FROM main.tidemill_counter WHERE") != std::string::npos ||
+                            text.find("sqlite_master") != std::string::npos;
+    EXPECT_TRUE(short_list || plan.find("SCAN") == std::string::npos) << text << "\n" << plan;
+    EXPECT_TRUE(text.find("ORDER BY +id") != std::string::npos ||
+                plan.find("TEMP B-TREE") == std::string::npos)
+        << text << "\n"
+        << plan;
+  }
+}
+
+// Why: a disk is bought by tasks. How: as most tasks are, with a payload of 100 bytes.
+TEST_F(SqliteStoreTest, APendingTaskTakesAtMost300Bytes) {
+  constexpr std::size_t batches = 50;
+  for (std::size_t i = 0; i < batches; ++i) {
+    std::vector<Task> tasks(1000);
+    for (Task& each : tasks) {
+      each = task(to_string(make_uuid()));
+      each.payload = std::string(100, 'x');
+      each.timeout = std::chrono::minutes{30};
+    }
+    store().enqueue(tasks, call());
+  }
+  close();  // Moves all of the log into the file.
+  EXPECT_LE(std::filesystem::file_size(path()) / (batches * 1000), 300U);
+}
+
+// Why: an idle worker must not wear out the disk. How: claims, sweeps that find nothing, seen from outside.
+TEST_F(SqliteStoreTest, WhatFindsNothingWritesNothing) {
+  Task later = task("later");
+  later.state = State::scheduled;
+  later.delay = std::chrono::hours{1};
+  put(store(), later);
+  PlainSql sql{path()};
+  const std::string before = sql.one("PRAGMA data_version");
+  EXPECT_TRUE(claim(store()).empty());
+  EXPECT_EQ(store().sweep("w", std::chrono::seconds{25}, 100, call()).promoted, 0U);
+  EXPECT_EQ(sql.one("PRAGMA data_version"), before);
+}
+
+}  // namespace
+
+}  // namespace tidemill::contract
