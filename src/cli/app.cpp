@@ -63,9 +63,9 @@ std::string describe_unknown(const CLI::App& app, const std::string& word) {
   const std::string name = word.substr(0, word.find('='));
   const std::vector<std::string> words = known_words(command, option);
   const std::string near = suggestion(name, words);
-  if (option) return fmt::format("{} has no option {}{}", name_of(chain), name, near);
-  if (!words.empty()) return fmt::format("{} has no command \"{}\"{}", name_of(chain), word, near);
-  return fmt::format("{} takes no further argument \"{}\"", name_of(chain), word);
+  if (option) return fmt::format("there is no option {}{}", name, near);
+  if (!words.empty()) return fmt::format("there is no command \"{}\"{}", word, near);
+  return fmt::format("there is one argument too many: \"{}\"", word);
 }
 
 /// An option that stands before a subcommand would be read and have no effect.

@@ -144,7 +144,8 @@ void add_task_options(CLI::App& command, Draft& draft, bool schedule) {
     } else if (option.json == TextType::key) {
       // A flag, so that `--unique KIND` does not take the kind for its key; the braces make its bare value
       // empty.
-      command.add_flag(name + "{}", draft.unique.key, option.what)->each(take);
+      const CLI::Option* unique = command.add_flag(name + "{}", draft.unique.key, option.what);
+      command.parse_complete_callback([&draft, unique] { draft.is_unique = unique->count() > 0; });
     } else if (option.name == "header") {
       add_texts(command, name, option.type, option.what, take);
     } else {

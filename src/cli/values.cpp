@@ -200,9 +200,11 @@ std::string format_time(TimePoint time) {
 }
 
 std::string nearest(std::string_view word, std::span<const std::string> candidates) {
+  // Two letters wrong, or swapped; a beginning counts as well: --prio.
+  std::size_t least = word.size() <= 2 ? 2 : 3;
   std::string best;
-  std::size_t least = word.size() <= 4 ? 2 : 3;  // One letter wrong in a short word, two in a longer one.
   for (const std::string& candidate : candidates) {
+    if (word.size() >= 4 && candidate.starts_with(word)) return candidate;
     const std::size_t d = distance(word, candidate);
     if (d < least && d < candidate.size()) {
       least = d;

@@ -1,0 +1,265 @@
+// No acknowledged task is lost, whoever is killed when; rules 1, 2 and 3 of docs/architecture.md. Processes
+// that enqueue and processes that work are killed with kill -9 at random, over and over. Each writes down
+// what it has done as it does it, and at the end those lines are held against the store.
+//
+// TIDEMILL_SEED repeats the choices of a run that failed (but not the machine's).
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <random>
+#include <set>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include <tidemill/tidemill.hpp>
+
+#include "process.hpp"
+
+namespace tidemill {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::eventually;
+using testing::Process;
+using testing::read_file;
+
+const std::string helper = std::string{TIDEMILL_FAULTS_DIR} + "/kill_worker_main";
+
+std::uint64_t seed_of_run() {
+  const char* given = std::getenv("TIDEMILL_SEED");
+  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+  fmt::print("TIDEMILL_SEED={}\n", seed);
+  return seed;
+}
+
+std::size_t count_lines(const std::string& text) {
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+/// A handler that ran: in the order in which they wrote their lines.
+struct Effect {
+  std::string id;
+  int attempt = 0;
+  pid_t pid = 0;
+};
+
+class KillTest : public ::testing::Test {
+ protected:
+  KillTest() : random_(seed_of_run()) {}
+
+  std::string url() const { return "sqlite:" + (directory_ / "jobs.db").string(); }
+  std::string acks_file() const { return (directory_ / "acks").string(); }
+  std::string effects_file() const { return (directory_ / "effects").string(); }
+
+  std::size_t chance(std::size_t below) {
+    return std::uniform_int_distribution<std::size_t>{0, below - 1}(random_);
+  }
+  /// So that a kill falls on any instruction, and not always on the one after a progress was seen.
+  void wait_a_bit() { poll(nullptr, 0, static_cast<int>(chance(20))); }
+
+  Process start(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), helper);
+    return Process{arguments, {.err = directory_ / "log"}};
+  }
+  Process start_worker(const std::string& lease_ms) {
+    return start({"work", url(), effects_file(), lease_ms});
+  }
+
+  void kill_worker(Process& worker) {
+    killed_.insert(worker.pid());
+    worker.end(SIGKILL);
+  }
+
+  /// Enqueues `count` tasks and more, by a process that is killed `kills` times on its way.
+  void enqueue_with_kills(std::size_t count, std::size_t kills, std::size_t batch) {
+    for (std::size_t round = 0; round <= kills; ++round) {
+      const std::size_t acked = count_lines(read_file(acks_file()));
+      const std::size_t left = count > acked ? count - acked : 1;
+      const std::size_t until = acked + left / (kills + 1 - round);
+      Process producer = start({"enqueue", url(), acks_file(), fmt::format("p{}", round),
+                                std::to_string(left + count), std::to_string(batch)});
+      ASSERT_TRUE(eventually([&] { return count_lines(read_file(acks_file())) >= until; })) << log();
+      wait_a_bit();
+      producer.end(SIGKILL);
+    }
+  }
+
+  std::vector<Effect> effects() const {
+    std::istringstream in{read_file(effects_file())};
+    std::vector<Effect> out;
+    for (Effect effect; in >> effect.id >> effect.attempt >> effect.pid;) out.push_back(effect);
+    return out;
+  }
+
+  std::uint64_t count(Inspector& inspector, State state) {
+    for (const QueueInfo& queue : inspector.queues()) {
+      const auto found = queue.counts.find(state);
+      if (found != queue.counts.end()) return found->second;
+    }
+    return 0;
+  }
+
+  bool all_ended(Inspector& inspector) {
+    for (const QueueInfo& queue : inspector.queues()) {
+      for (const auto& [state, count] : queue.counts) {
+        if (count > 0 && state != State::completed && state != State::archived) return false;
+      }
+    }
+    return true;
+  }
+
+  std::map<std::string, Task> tasks(Inspector& inspector) {
+    std::map<std::string, Task> out;
+    TaskQuery query{.limit = 1000};
+    do {
+      Page page = inspector.tasks(query);
+      for (Task& task : page.tasks) {
+        const std::string id = task.ref.id;
+        EXPECT_TRUE(out.emplace(id, std::move(task)).second) << id << " is there twice";
+      }
+      query.cursor = page.next;
+    } while (!query.cursor.empty());
+    return out;
+  }
+
+  void expect_no_acknowledged_task_lost(const std::map<std::string, Task>& stored) {
+    std::istringstream in{read_file(acks_file())};
+    std::size_t acknowledged = 0;
+    for (std::string id; in >> id; ++acknowledged) {
+      EXPECT_TRUE(stored.contains(id)) << id << " was acknowledged and is lost";
+    }
+    fmt::print("{} acknowledged, {} in the store\n", acknowledged, stored.size());
+  }
+
+  /// Each ended once; who ran again had been in the hands of a process that was killed, each time but the
+  /// last.
+  void expect_one_outcome_each(Inspector& inspector, const std::map<std::string, Task>& stored) {
+    std::map<std::string, std::vector<Effect>> by_id;
+    for (const Effect& effect : effects()) by_id[effect.id].push_back(effect);
+    std::size_t reruns = 0;
+    for (const auto& [id, task] : stored) {
+      ASSERT_EQ(task.state, State::completed) << id << ": " << task.reason << " " << task.error;
+      const std::vector<Effect>& ran = by_id[id];
+      ASSERT_FALSE(ran.empty()) << id << " completed and never ran";
+      EXPECT_EQ(task.result, std::to_string(ran.back().pid))
+          << id << ": the outcome is not that of the last run";
+      for (std::size_t i = 0; i + 1 < ran.size(); ++i) {
+        ++reruns;
+        EXPECT_TRUE(killed_.contains(ran[i].pid))
+            << id << " ran again, and process " << ran[i].pid << " lives";
+      }
+      EXPECT_GE(task.crashes, static_cast<int>(ran.size()) - 1) << id;
+      const std::vector<Attempt> attempts = inspector.attempts(task.ref);
+      EXPECT_EQ(
+          std::count_if(attempts.begin(), attempts.end(), [](const Attempt& a) { return a.error.empty(); }),
+          1)
+          << id << " has succeeded other than once";
+    }
+    fmt::print("{} kills, {} runs again\n", killed_.size(), reruns);
+  }
+
+  void expect_whole_file() {
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open((directory_ / "jobs.db").c_str(), &db), SQLITE_OK);
+    std::string answer;
+    sqlite3_exec(
+        db, "PRAGMA integrity_check",
+        [](void* out, int, char** values, char**) {
+          *static_cast<std::string*>(out) += values[0];
+          return 0;
+        },
+        &answer, nullptr);
+    sqlite3_close(db);
+    EXPECT_EQ(answer, "ok");
+  }
+
+  std::string log() const { return read_file(directory_ / "log"); }
+
+  testing::TemporaryDirectory directory_;
+  std::mt19937_64 random_;
+  std::set<pid_t> killed_;
+};
+
+TEST_F(KillTest, NothingIsLostWhenWorkersAreKilled) {
+  constexpr std::size_t tasks_total = 20'000;
+  constexpr std::size_t kills = 20;
+  enqueue_with_kills(tasks_total, 5, 500);
+  const auto store = open(url());
+  Inspector inspector{*store};
+  const std::size_t total = count(inspector, State::pending);
+  ASSERT_GE(total, tasks_total);
+
+  std::vector<Process> workers;
+  for (int i = 0; i < 3; ++i) workers.push_back(start_worker("2000"));
+  for (std::size_t kill = 1; kill <= kills; ++kill) {
+    const std::size_t until = total * kill / (kills + 1);
+    ASSERT_TRUE(eventually([&] { return count_lines(read_file(effects_file())) >= until; })) << log();
+    wait_a_bit();
+    Process& victim = workers[chance(workers.size())];
+    kill_worker(victim);
+    victim = start_worker("2000");
+  }
+  ASSERT_TRUE(eventually([&] { return all_ended(inspector); }, 60s)) << log();
+  for (Process& worker : workers) EXPECT_EQ(worker.end(SIGTERM), 0) << log();
+
+  const auto stored = tasks(inspector);
+  expect_no_acknowledged_task_lost(stored);
+  expect_one_outcome_each(inspector, stored);
+  expect_whole_file();
+}
+
+TEST_F(KillTest, NothingIsLostWhenProducersAndWorkersAreKilledAtOnce) {
+  std::vector<Process> workers;
+  for (int i = 0; i < 2; ++i) workers.push_back(start_worker("2000"));
+  for (int round = 0; round < 5; ++round) {
+    // One task a call, so that most kills fall between a commit and its acknowledgement.
+    enqueue_with_kills(static_cast<std::size_t>(round + 1) * 400, 4, 1);
+    Process& victim = workers[chance(workers.size())];
+    kill_worker(victim);
+    victim = start_worker("2000");
+  }
+  const auto store = open(url());
+  Inspector inspector{*store};
+  ASSERT_TRUE(eventually([&] { return all_ended(inspector); }, 60s)) << log();
+  for (Process& worker : workers) EXPECT_EQ(worker.end(SIGTERM), 0) << log();
+  const auto stored = tasks(inspector);
+  expect_no_acknowledged_task_lost(stored);
+  expect_one_outcome_each(inspector, stored);
+  expect_whole_file();
+}
+
+TEST_F(KillTest, NothingAcknowledgedIsLostWhenBatchesAreKilled) {
+  enqueue_with_kills(20'000, 20, 1000);
+  const auto store = open(url());
+  Inspector inspector{*store};
+  const auto stored = tasks(inspector);
+  expect_no_acknowledged_task_lost(stored);
+  EXPECT_EQ(stored.size(), count(inspector, State::pending));  // The counters hold as well.
+  expect_whole_file();
+}
+
+TEST_F(KillTest, ADeadWorkersTasksRunAgainWithin30Seconds) {
+  const auto store = open(url());
+  Client client{*store};
+  client.enqueue("kill:task", "{}", {.id = "held", .retention = 1h});
+  Process victim = start({"hang", url(), effects_file()});
+  ASSERT_TRUE(eventually([&] { return effects().size() == 1; })) << log();
+  Process other = start_worker("0");  // 0: all options at their defaults, as users have them.
+  kill_worker(victim);
+  const auto killed_at = std::chrono::steady_clock::now();
+  ASSERT_TRUE(eventually([&] { return effects().size() == 2; }, 60s)) << log();
+  const auto took = std::chrono::steady_clock::now() - killed_at;
+  fmt::print("{:.1f} s\n", std::chrono::duration<double>(took).count());
+  EXPECT_LE(took, 30s);
+  Inspector inspector{*store};
+  ASSERT_TRUE(eventually([&] { return all_ended(inspector); }));
+  EXPECT_EQ(inspector.task({"default", "held"})->crashes, 1);
+  EXPECT_EQ(other.end(SIGTERM), 0) << log();
+}
+
+}  // namespace
+}  // namespace tidemill
