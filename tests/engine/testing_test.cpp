@@ -61,7 +61,9 @@ TEST_F(InlineWorkerTest, RunsOneAtATimeInOrder) {
   InlineWorker worker{*store, router};
   EXPECT_FALSE(worker.run_one());
   client.enqueue(SendMail{.to = "ada"});
+  clock.advance(1s);
   client.enqueue(SendMail{.to = "eve"});
+  clock.advance(1s);
   const auto ran = worker.run_one();
   ASSERT_TRUE(ran);
   EXPECT_EQ(ran->task.kind, "mail:send");
