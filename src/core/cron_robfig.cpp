@@ -16,7 +16,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "core/cron_spec.hpp"
 
@@ -219,7 +218,9 @@ CronSpec parse_robfig_spec(std::string_view spec, const std::string& zone) {
   if (spec.starts_with('@')) fail(fmt::format("parser does not accept descriptors: {}", spec));
   const auto fields = words(spec);
   if (fields.size() != 5) {
-    fail(fmt::format("expected exactly 5 fields, found {}: [{}]", fields.size(), fmt::join(fields, " ")));
+    std::string list;
+    for (const std::string_view field : fields) (list += list.empty() ? "" : " ") += field;
+    fail(fmt::format("expected exactly 5 fields, found {}: [{}]", fields.size(), list));
   }
   out.fields.minute = set_of(fields[0], minute_bounds).values;
   out.fields.hour = set_of(fields[1], hour_bounds).values;

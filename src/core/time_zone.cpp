@@ -176,11 +176,12 @@ std::string_view time_zone_database_version() {
   // The library looks for a file that Debian does not have; the text form of the database says it as well.
   static const std::string version = [] {
     constexpr std::string_view mark = "# version ";
-    std::ifstream file{std::string{database_directory} + "tzdata.zi"};
+    std::ifstream file{"/usr/share/zoneinfo/tzdata.zi"};
     std::string line;
     std::getline(file, line);
-    return line.starts_with(mark) && line.size() > mark.size() ? line.substr(mark.size())
-                                                               : std::string{"unknown"};
+    if (!line.starts_with(mark) || line.size() == mark.size()) return std::string{"unknown"};
+    line.erase(0, mark.size());
+    return line;
   }();
   return version;
 }
