@@ -68,7 +68,8 @@ class Worker {
   /// Returns at once. Throws Error{invalid} when started already or stopped.
   void start();
   /// Claims no more, waits for running handlers up to `shutdown_timeout`, fires their stop tokens, gives the
-  /// rest back. May be called twice.
+  /// rest back. May be called twice. A handler that never returns is left behind on its thread, and logged:
+  /// the router and all that the handler uses must outlive it.
   void stop();
   /// start(), wait for SIGINT or SIGTERM, stop(). One at a time in a process.
   void run();

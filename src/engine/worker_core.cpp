@@ -65,12 +65,8 @@ bool WorkerCore::run(const AttemptPtr& attempt) noexcept {
     lost(lease.task, "before it started");
     return true;
   }
-  if (stopping.load(std::memory_order_relaxed)) {
-    reporter.add(attempt, rules::give_back(lease));
-    return true;
-  }
-  if (const Signal signal = attempt->signal(); signal != Signal::none) {
-    reporter.add(attempt, rules::withdraw(lease, signal));
+  if (stopping.load(std::memory_order_relaxed) || attempt->signal() != Signal::none) {
+    reporter.add(attempt, not_started(*attempt));
     return true;
   }
   const TimePoint time = now();
@@ -144,10 +140,18 @@ void WorkerCore::abandon(const AttemptPtr& attempt) {
   reporter.add(attempt, concluded(*attempt, said));
 }
 
+/// Back to its place in the line, unless an operator wants it elsewhere: what he said must not be lost with
+/// the lease that it was said to.
+Report WorkerCore::not_started(const detail::Attempt& attempt) const {
+  const Signal signal = attempt.signal();
+  return signal == Signal::none ? rules::give_back(attempt.lease())
+                                : rules::withdraw(attempt.lease(), signal);
+}
+
 void WorkerCore::give_back(std::span<const AttemptPtr> attempts) {
   for (const AttemptPtr& attempt : attempts) {
     if (rules::suspect(attempt->task())) SuspectGate::of_process().leave(*attempt);
-    reporter.add(attempt, rules::give_back(attempt->lease()));
+    reporter.add(attempt, not_started(*attempt));
   }
 }
 

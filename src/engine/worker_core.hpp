@@ -100,6 +100,7 @@ class WorkerCore final : public AttemptOwner,
 
  private:
   Report concluded(const detail::Attempt& attempt, const Outcome& outcome) const;
+  Report not_started(const detail::Attempt& attempt) const;
   void warn_of_unknown(const std::string& kind);
 
   std::atomic<TimePoint> started_at_{TimePoint{}};
