@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # Measures Tidemill and its peers in turn, on this machine, in one run, and prints the table of bench/README.md.
 #
-#   bench/run.sh [--tasks N] [--rounds N] [--peers beanstalkd,river,huey | --peers none] [--dir DIR]
+#   bench/run.sh [--tasks N] [--backlog N] [--rounds N] [--peers beanstalkd,river,huey | --peers none] [--dir DIR]
 #
 # Each program prints a line of JSON a workload; the table shows medians over the rounds. The peers are optional:
 # one that can't be installed is left out, and a line says why. `./dev bench` builds first and then runs this.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-tasks=100000 rounds=3 peers=beanstalkd,river,huey dir=$(mktemp -d)
+tasks=100000 backlog=2000000 rounds=3 peers=beanstalkd,river,huey dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 while [ $# -gt 0 ]; do
   case $1 in
     --tasks) tasks=$2 ;;
+    --backlog) backlog=$2 ;;
     --rounds) rounds=$2 ;;
     --peers) peers=$2 ;;
     --dir) dir=$2; trap - EXIT; mkdir -p "$dir" ;;
@@ -31,6 +32,8 @@ wanted() { [[ ",$peers," == *",$1,"* ]]; }
 ours() {
   rm -f "$dir"/ours.db*
   "$tidemill" bench --store "sqlite:$dir/ours.db" --tasks "$tasks" --json >> "$results"
+  rm -f "$dir"/ours.db*
+  "$tidemill" bench --store "sqlite:$dir/ours.db" --tasks "$tasks" --workload drain --backlog "$backlog" --json >> "$results"
 }
 
 go_ready() {
