@@ -175,6 +175,7 @@ TEST_P(RenewContract, Rule7_SilentWorkersAreForgotten) {
   sweep();
   EXPECT_TRUE(catalog().signal("w1", Signal::none, call())) << "silent, and still known";
   advance(2min);
+  claim({.worker = "w1"});
   sweep();
   EXPECT_FALSE(catalog().signal("w1", Signal::none, call()));
 }

@@ -80,9 +80,6 @@ Claimed MemoryStore::claim(const Claim& claim, const Call& call) {
              (claim.bytes_max > 0 && !answer.leases.empty() && bytes + size > claim.bytes_max);
       if (full) break;
       bytes += size;
-      row->started = false;
-      row->signal = Signal::none;
-      row->logs.clear();
       row->task.started_at = call.now;
       answer.leases.push_back(lease(*row, claim.worker, claim.lease, call.now));
     }

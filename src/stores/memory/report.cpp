@@ -61,6 +61,7 @@ void MemoryStore::enter_state(Row& row, const Report& report, TimePoint now) {
   if (!report.error.empty() || report.record) task.error = report.error;
   task.reason = report.reason;
 
+  // All that belongs to the attempt ends with it, so that the next one begins without.
   row.token.clear();
   row.started = false;
   row.signal = Signal::none;
