@@ -18,7 +18,6 @@ namespace {
 using testing::HasSubstr;
 
 // ---- Plain SQL
-// ----------------------------------------------------------------------------------------------
 
 // Why: a program in any language enqueues with one INSERT. How: the shortest that there is, then the usual
 // verbs.
@@ -124,7 +123,6 @@ TEST_F(SqliteStoreTest, TheViewIsReadable) {
 }
 
 // ---- The caller's own transaction
-// ----------------------------------------------------------------------------
 
 // Why: the task exists if and only if the caller's rows do. How: commit and roll back, each with names that
 // are new, and use the same names again: numbers that were rolled back must not be remembered.
@@ -223,13 +221,15 @@ TEST_F(SqliteStoreTest, ACallBesideTheOwnTransactionSaysSo) {
 }
 
 // ---- Cost
-// ----------------------------------------------------------------------------------------------------
 
-std::vector<sqlite3*> opened;
+std::set<sqlite3*> opened;
 
+/// Runs for each connection of the process. A function of its own lets it know when SQLite closes it.
 int remember(sqlite3* db, const char**, const void*) {
-  opened.push_back(db);
-  return SQLITE_OK;
+  opened.insert(db);
+  const auto forget = [](void* closed) { opened.erase(static_cast<sqlite3*>(closed)); };
+  const auto nothing = [](sqlite3_context*, int, sqlite3_value**) {};
+  return sqlite3_create_function_v2(db, "until_closed", 0, SQLITE_UTF8, db, nothing, nullptr, nullptr, forget);
 }
 
 /// The statements that all connections to the file have prepared.

@@ -264,6 +264,8 @@ Migration migrate_schema(sqlite::Connection& db, const std::string& path) {
   if (version > schema_version()) refuse_newer(version, path);
   use_write_ahead_log(db, path);
   if (version == schema_version()) return {version, version};
+  // A step is whole or not there; that it is there survives a power failure with the first task that does.
+  db.execute("PRAGMA main.synchronous = normal");
   apply_steps(db, path, migration);
   return migration;
 }

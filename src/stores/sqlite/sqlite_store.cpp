@@ -17,7 +17,13 @@ namespace tidemill {
 
 namespace {
 
-Migration prepare(const SqliteOptions& options) {
+/// A connection to a file whose schema is as this program needs it, and what was done to make it so.
+struct Prepared {
+  std::unique_ptr<sqlite::Connection> db;
+  Migration migration;
+};
+
+Prepared prepare(const SqliteOptions& options) {
   if (options.path.empty() || options.path == ":memory:" || options.path.starts_with("file:")) {
     throw Error{
         ErrorKind::invalid,
@@ -25,12 +31,15 @@ Migration prepare(const SqliteOptions& options) {
                     "memory:",
                     options.path)};
   }
-  const auto db = sqlite_store::open_connection(
-      options.path, {.create = options.migrate, .busy_timeout = options.busy_timeout});
+  auto db = sqlite_store::open_connection(options.path,
+                                          {.create = options.migrate, .busy_timeout = options.busy_timeout});
   try {
-    if (options.migrate) return sqlite_store::migrate_schema(*db, options.path);
+    if (options.migrate) {
+      const Migration migration = sqlite_store::migrate_schema(*db, options.path);
+      return {std::move(db), migration};
+    }
     sqlite_store::check_schema(*db, options.path);
-    return {sqlite_store::schema_version(), sqlite_store::schema_version()};
+    return {std::move(db), {sqlite_store::schema_version(), sqlite_store::schema_version()}};
   } catch (const sqlite::Failure& failure) {
     throw sqlite_store::to_error(failure, options.path);
   }
@@ -39,14 +48,15 @@ Migration prepare(const SqliteOptions& options) {
 }  // namespace
 
 std::unique_ptr<Store> open_sqlite(const SqliteOptions& options) {
-  prepare(options);
+  // Stays open until the store has its own: the last to close would move the log into the file and delete it.
+  const Prepared prepared = prepare(options);
   return std::make_unique<sqlite_store::SqliteStore>(options);
 }
 
 Migration migrate_sqlite(const SqliteOptions& options) {
   SqliteOptions migrating = options;
   migrating.migrate = true;
-  return prepare(migrating);
+  return prepare(migrating).migration;
 }
 
 namespace sqlite_store {
