@@ -172,7 +172,9 @@ Counts LinesRun::run(std::istream& in) {
     ++counts_.read;
     take(number, text);
     bytes_ += text.size();
-    if (batch_.size() >= batch_lines || bytes_ >= batch_bytes) flush();
+    // What has been read does not wait for a producer that takes its time.
+    const bool idle = in.rdbuf()->in_avail() <= 0;
+    if (idle || batch_.size() >= batch_lines || bytes_ >= batch_bytes) flush();
   }
   flush();
   if (in.bad()) throw Error{ErrorKind::unavailable, "the input could not be read to its end"};
@@ -208,6 +210,7 @@ void LinesRun::flush() {
                                           batch_.back().number, error.what())};
   }
   for (const Line& line : batch_) answer(line);
+  io_.out << std::flush;
   batch_.clear();
   bytes_ = 0;
   tell_progress();

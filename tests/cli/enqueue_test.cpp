@@ -1,5 +1,6 @@
 // `tidemill enqueue`: what goes in by options and by JSON lines is in the store, and what is wrong is said.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include "cli/cli_fixture.hpp"
 
@@ -172,6 +173,19 @@ TEST_F(EnqueueTest, ManyLinesFromAFileWithDefaultsAndProgress) {
   EXPECT_THAT(good("enqueue", "--from-json-lines", file, "--queue", "bulk").err, HasSubstr("2500 existed"));
   bad(1, "can't be read", "enqueue", "--from-json-lines", "/nowhere/x.jsonl");
   bad(2, "each line has its own kind", "enqueue", "--from-json-lines", file, "a");
+}
+
+TEST_F(EnqueueTest, ALineDoesNotWaitForTheNext) {
+  const std::string pipe = (directory_ / "pipe").string();
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  Process reader = start({"enqueue", "--from-json-lines", pipe}, "reader");
+  std::ofstream writer{pipe};
+  writer << R"({"kind":"a","id":"one"})" << std::endl;
+  EXPECT_TRUE(eventually([&] { return state_of("one") == "pending"; }));
+  writer << R"({"kind":"a","id":"two"})" << std::endl;
+  writer.close();
+  EXPECT_EQ(reader.wait(), 0);
+  EXPECT_EQ(state_of("two"), "pending");
 }
 
 }  // namespace
