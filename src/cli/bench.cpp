@@ -30,11 +30,11 @@ Workloads:
   drain            all tasks, enqueued beforehand, until the last is done and gone
   pickup           1000 tasks at most, one every 10 ms, for an idle worker: from enqueue to handler
   pickup-process   the same, from another process
-  due              all tasks due at one instant: seconds from then until all are done, and how late they started
+  due              all tasks due at one instant: seconds from then until all are done, and how late they start
   spread           a fifth of the tasks, due evenly over 10 s: how late they started
 
-The rate is tasks a second. It works in a queue of its own, which must be empty and is empty afterwards; other queues of
-the store are left alone, but a store that is in use measures its other work as well.)";
+The rate is tasks a second. It works in a queue of its own, which must be empty and is empty afterwards; other
+queues of the store are left alone, but a store that is in use measures its other work as well.)";
 
 struct Arguments {
   StoreOption store = {};

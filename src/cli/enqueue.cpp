@@ -24,8 +24,8 @@ constexpr const char* help_text = R"(Examples:
 
 It prints the task's id: of the new one, or of the one that was there (by its id or unique key).
 
-Many at once, one JSON object a line, of kind, payload (any JSON: its text is the payload) or payload_text, and
-the options above with _ for -, headers as an object; options given here go for each line that has none:
+Many at once, one JSON object a line, of kind, payload (any JSON: its text is the payload) or payload_text,
+and the options above with _ for -, headers as an object; options given here go for each line that has none:
   tidemill enqueue --from-json-lines tasks.jsonl --queue mail
   producer | tidemill enqueue --from-json-lines -
   {"kind":"mail:send","payload":{"to":"ada@example.com"},"delay":"5m","unique":"ada","headers":{"trace":"7f"}}

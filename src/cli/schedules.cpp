@@ -21,7 +21,7 @@ namespace {
 
 constexpr const char* list_help = R"(Examples:
   tidemill schedules
-  tidemill schedules put nightly --spec '30 2 * * MON-FRI' --zone Europe/Berlin --kind report:nightly --payload '{}'
+  tidemill schedules put nightly --spec '30 2 * * MON-FRI' --zone Europe/Berlin --kind report --payload '{}'
   tidemill schedules preview nightly --count 3
   tidemill schedules pause nightly
   tidemill schedules fire nightly        # now, besides its instants

@@ -25,10 +25,10 @@ constexpr const char* help_text = R"(Examples:
   tidemill work --on 'mail:*=./send-mail' --on 'report:build=make -s report' --queue mail=3 --queue default=1
   tidemill work --on 'import=psql -f -' --concurrency 2
 
-Each task runs its kind's command with /bin/sh: the exact kind, else the longest one that ends in * and matches.
-The payload is its input; what it prints is the result (64 KiB), kept for the task's retention; each line on stderr
-is a line of the attempt's log. It finds TIDEMILL_ID, TIDEMILL_QUEUE, TIDEMILL_KIND, TIDEMILL_ATTEMPT (from 1) and
-TIDEMILL_HEADER_<NAME> in its environment.
+Each task runs its kind's command with /bin/sh: the exact kind, else the longest one that ends in * and
+matches. The payload is its input; what it prints is the result (64 KiB), kept for the task's retention; each
+line on stderr is a line of the attempt's log. It finds TIDEMILL_ID, TIDEMILL_QUEUE, TIDEMILL_KIND,
+TIDEMILL_ATTEMPT (from 1) and TIDEMILL_HEADER_<NAME> in its environment.
 
 Exit codes of a command:
   0       success
@@ -37,7 +37,7 @@ Exit codes of a command:
   other   a failure, with the last line on stderr as its error; tried again later
 
 On timeout, cancel, hold and shutdown the command and all that it started get SIGTERM, and after 5 s SIGKILL.
-SIGINT and SIGTERM end the worker: what runs may go on for the shutdown timeout, then goes back to its queue.)";
+SIGINT and SIGTERM end the worker: what runs may go on for the shutdown timeout, then it is given back.)";
 
 constexpr int exit_hopeless = 65;
 constexpr int exit_not_now = 69;
