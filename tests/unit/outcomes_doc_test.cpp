@@ -20,7 +20,6 @@ namespace {
 using namespace std::chrono_literals;
 
 // ---- Pages
-// -------------------------------------------------------------------------------------------------
 
 std::string read_file(const std::string& path) {
   std::ifstream in{path, std::ios::binary};
@@ -29,7 +28,7 @@ std::string read_file(const std::string& path) {
 
 /// Compares or writes what stands between the marks named `part` of a page.
 void expect_part(const std::string& page, const std::string& part, const std::string& wanted) {
-  const std::string path = std::string{TIDEMILL_SOURCE_DIR} + "/docs/" + page;
+  const std::string path = fmt::format("{}/docs/{}", TIDEMILL_SOURCE_DIR, page);
   const std::string begin = fmt::format("<!-- generated: {} -->\n", part);
   const std::string end = "<!-- end -->";
   std::string text = read_file(path);
@@ -47,7 +46,6 @@ void expect_part(const std::string& page, const std::string& part, const std::st
 }
 
 // ---- Outcomes
-// ----------------------------------------------------------------------------------------------
 
 constexpr TimePoint now{std::chrono::sys_days{std::chrono::year{2030} / 1 / 1}};
 
@@ -193,7 +191,6 @@ TEST(OutcomesDoc, SaysWhatTheRulesDo) {
 }
 
 // ---- States
-// ------------------------------------------------------------------------------------------------
 
 constexpr std::string_view meanings[] = {"",
                                          "not due yet",
