@@ -29,16 +29,21 @@ results=$dir/results.jsonl
 say() { echo "bench: $*" >&2; }
 wanted() { [[ ",$peers," == *",$1,"* ]]; }
 
+ours_on_a_new_file() { # ours_on_a_new_file OPTION...
+  rm -f "$dir"/ours.db*
+  "$tidemill" bench --store "sqlite:$dir/ours.db" --tasks "$tasks" --json "$@" >> "$results"
+}
+
 ours() {
-  rm -f "$dir"/ours.db*
-  "$tidemill" bench --store "sqlite:$dir/ours.db" --tasks "$tasks" --json >> "$results"
-  rm -f "$dir"/ours.db*
-  "$tidemill" bench --store "sqlite:$dir/ours.db" --tasks "$tasks" --workload drain --backlog "$backlog" --json >> "$results"
+  ours_on_a_new_file
+  ours_on_a_new_file --workload drain --backlog "$backlog"
 }
 
 go_ready() {
   command -v go > /dev/null || { say "no Go here: $1 is left out"; return 1; }
-  (cd peers/go && go build -o "$dir/" ./beanstalkd ./river) || { say "the Go peers don't build: $1 is left out"; return 1; }
+  (cd peers/go && go build -o "$dir/" ./beanstalkd ./river) && return
+  say "the Go peers don't build: $1 is left out"
+  return 1
 }
 
 beanstalkd_round() {

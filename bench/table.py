@@ -5,7 +5,9 @@ import json
 import statistics
 import sys
 
-ORDER = ["enqueue-one", "enqueue-threads", "enqueue-bulk", "drain", "drain-deep", "pickup", "pickup-process", "due", "spread"]
+ORDER = [
+    "enqueue-one", "enqueue-threads", "enqueue-bulk", "drain", "drain-deep", "pickup", "pickup-process", "due", "spread"
+]
 
 
 def number(value, digits=0):
