@@ -25,9 +25,15 @@ start_worker() { # start_worker PLACE
 
 done_count() { find "$dir/out" -name '*.ppm' 2> /dev/null | wc -l; }
 
+give_up() { # give_up WHAT
+  echo "run.sh: after two minutes: $1" >&2
+  tail "$dir/log" >&2
+  exit 1
+}
+
 wait_for() { # wait_for COUNT: until so many thumbnails are there
   until [ "$(done_count)" -ge "$1" ]; do
-    [ $SECONDS -lt 120 ] || { echo "run.sh: after two minutes there are $(done_count)" >&2; tail "$dir/log" >&2; exit 1; }
+    [ $SECONDS -lt 120 ] || give_up "there are $(done_count)"
     sleep 0.05
   done
 }
@@ -50,7 +56,7 @@ wait_for "$images"
 
 # What is there may still have to be reported: the last of it by whoever takes it over from the dead.
 until summary=$("$program" check "$dir/images" "$dir/out"); do
-  [ $SECONDS -lt 120 ] || { echo "run.sh: after two minutes: $summary" >&2; tail "$dir/log" >&2; exit 1; }
+  [ $SECONDS -lt 120 ] || give_up "$summary"
   sleep 0.1
 done
 ended=$(date +%s.%N)
