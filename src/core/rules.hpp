@@ -16,7 +16,6 @@
 namespace tidemill::rules {
 
 // ---- How a task begins
-// -------------------------------------------------------------------------------------
 
 /// Longest names, in bytes.
 inline constexpr std::size_t name_bytes_max = 255;
@@ -36,7 +35,6 @@ void check_queue_name(std::string_view queue);
 void require(const Capabilities& capabilities, Feature feature);
 
 // ---- How an attempt ends
-// -----------------------------------------------------------------------------------
 
 struct Policy {
   const RetryPolicy& retry;
@@ -79,7 +77,6 @@ bool must_mark(const Task& task) noexcept;
 bool suspect(const Task& task) noexcept;
 
 // ---- What operators do
-// -------------------------------------------------------------------------------------
 
 /// The changes that an act comes to, for disjoint sets of states: to be tried one after the other on what the
 /// one before answered with `wrong_state`.

@@ -17,7 +17,6 @@ std::optional<Gap> parse_gap(std::string_view name) noexcept;
 std::optional<Fold> parse_fold(std::string_view name) noexcept;
 
 // ---- At rest
-// -----------------------------------------------------------------------------------------------
 
 /// `StoredSchedule::rule`. It also names the version of the time-zone data that the next instant was computed
 /// by.
@@ -32,7 +31,6 @@ struct StoredRule {
 StoredRule parse_rule(const StoredSchedule& stored);
 
 // ---- In time
-// -----------------------------------------------------------------------------------------------
 
 /// How late an instant may be and still fires when missed ones are skipped.
 inline constexpr Duration late_max = std::chrono::minutes{1};

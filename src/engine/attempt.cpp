@@ -26,7 +26,6 @@ std::string_view cut(std::string_view text, std::size_t bytes_max) {
 }  // namespace
 
 // ---- What handlers see
-// --------------------------------------------------------------------------------------
 
 const Task& Context::task() const noexcept { return attempt_->task(); }
 int Context::attempt() const noexcept { return attempt_->task().attempt + 1; }
@@ -55,7 +54,6 @@ void Completion::operator()(Outcome outcome) {
 namespace detail {
 
 // ---- Running and stopping
-// -----------------------------------------------------------------------------------
 
 Attempt::Attempt(Lease lease, std::shared_ptr<engine::AttemptOwner> owner, Steady claimed_at,
                  Steady hold_until)
@@ -90,7 +88,6 @@ bool Attempt::stop(StopReason reason, Steady at) noexcept {
 void Attempt::fire() { stop_.request_stop(); }
 
 // ---- Ending
-// -------------------------------------------------------------------------------------------------
 
 bool Attempt::returned(Outcome outcome) noexcept {
   {
@@ -152,7 +149,6 @@ bool Attempt::abandon() noexcept {
 }
 
 // ---- What the handler says
-// ----------------------------------------------------------------------------------
 
 void Attempt::log(Level level, std::string_view text) {
   const TimePoint at = owner_->now();
@@ -208,7 +204,6 @@ std::vector<LogLine> Attempt::last_logs() {
 }  // namespace detail
 
 // ---- Running a handler
-// --------------------------------------------------------------------------------------
 
 namespace engine {
 

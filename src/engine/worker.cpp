@@ -168,7 +168,6 @@ void Worker::Impl::stop_all() {
 }
 
 // ---- Worker
-// ---------------------------------------------------------------------------------------------------
 
 Worker::Worker(Store& store, const Router& router, WorkerOptions options) {
   check(options);

@@ -52,7 +52,6 @@ WorkerCore::WorkerCore(Store& s, const Router& r, WorkerOptions o)
       sweeper(*this) {}
 
 // ---- An attempt's way
-// -----------------------------------------------------------------------------------------
 
 AttemptPtr WorkerCore::adopt(Lease lease, Steady sent) {
   return std::make_shared<detail::Attempt>(std::move(lease), shared_from_this(), sent, sent + hold);
@@ -175,7 +174,6 @@ void WorkerCore::warn_of_unknown(const std::string& kind) {
 }
 
 // ---- State
-// ----------------------------------------------------------------------------------------------------
 
 WorkerInfo WorkerCore::info() {
   const WorkerPool::Load load = pool.load();

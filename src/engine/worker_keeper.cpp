@@ -86,7 +86,6 @@ void WorkerKeeper::loop() {
 }
 
 // ---- Beats
-// ----------------------------------------------------------------------------------------------------
 
 void WorkerKeeper::beat(bool all) {
   const Steady at = steady_now();
@@ -174,7 +173,6 @@ void WorkerKeeper::last_beat() {
 }
 
 // ---- Marks
-// ----------------------------------------------------------------------------------------------------
 
 void WorkerKeeper::mark_all() {
   Load load;

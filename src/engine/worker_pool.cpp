@@ -38,7 +38,6 @@ void WorkerPool::start(const std::shared_ptr<WorkerCore>& core) {
 }
 
 // ---- Threads
-// --------------------------------------------------------------------------------------------------
 
 void WorkerPool::work() {
   AttemptPtr over;
@@ -147,7 +146,6 @@ bool WorkerPool::must_ring() {
 }
 
 // ---- The fetcher's side
-// ---------------------------------------------------------------------------------------
 
 WorkerPool::Room WorkerPool::room() {
   const bool behind = core_.reporter.is_behind();
@@ -193,7 +191,6 @@ std::vector<AttemptPtr> WorkerPool::take_stale() {
 }
 
 // ---- The keeper's side
-// ----------------------------------------------------------------------------------------
 
 std::vector<AttemptPtr> WorkerPool::held() {
   const std::lock_guard lock{mutex_};
@@ -254,7 +251,6 @@ void WorkerPool::admit_suspect() {
 }
 
 // ---- The end
-// --------------------------------------------------------------------------------------------------
 
 std::vector<AttemptPtr> WorkerPool::close() {
   std::vector<AttemptPtr> waiting;

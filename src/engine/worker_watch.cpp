@@ -50,7 +50,6 @@ std::size_t WorkerWatch::leave(Steady until) {
 }
 
 // ---- Planning
-// -------------------------------------------------------------------------------------------------
 
 /// The attempt's own times are written before `next_` is read here, and `next_` is set to the far future
 /// before the watch reads them: so one of the two sees the other.
@@ -114,7 +113,6 @@ Steady WorkerWatch::check(const AttemptPtr& attempt, Steady at) {
 }
 
 // ---- Firing
-// ---------------------------------------------------------------------------------------------------
 
 void WorkerWatch::fire(const AttemptPtr& attempt) {
   bool one_more = false;

@@ -18,7 +18,6 @@ namespace {
 using testing::HasSubstr;
 
 // ---- Files
-// -----------------------------------------------------------------------------------------------------
 
 // Why: each of these has one thing that would be right, and the message must name it.
 TEST_F(SqliteStoreTest, AFileThatIsNoneIsRefused) {
@@ -105,7 +104,6 @@ TEST_F(SqliteStoreTest, ManyMayOpenANewFileAtOnce) {
 }
 
 // ---- Disks
-// -----------------------------------------------------------------------------------------------------
 
 sqlite3* last_opened = nullptr;
 
@@ -201,7 +199,6 @@ TEST_F(SqliteStoreTest, Rule1_AKilledProcessLosesNothingAcknowledged) {
 }
 
 // ---- Several stores on one file
-// ----------------------------------------------------------------------------------
 
 // Why: rule 2 holds among processes. How: two store objects, which share nothing but the file, claim at once.
 TEST_F(SqliteStoreTest, Rule2_TwoProcessesNeverShareATask) {

@@ -243,7 +243,6 @@ TEST_F(WorkerOutcomes, ATaskThatFallsDueRunsThen) {
 }
 
 // ---- Outcomes that follow
-// -------------------------------------------------------------------------------------
 
 struct WorkerDeferred : WorkerTest {};
 

@@ -16,7 +16,6 @@
 namespace tidemill::sqlite_store {
 
 // ---- Lines: where a task stands, as one number
-// -------------------------------------------------------------
 //
 //   line := queue << 16 | state << 8 | lane        lane := 128 - priority of a pending task, else 128
 //
@@ -38,7 +37,6 @@ constexpr State state_of(std::int64_t line) { return static_cast<State>(line >> 
 constexpr std::int64_t queue_of(std::int64_t line) { return line >> 16; }
 
 // ---- Ids
-// ---------------------------------------------------------------------------------------------------
 
 /// A canonical UUID takes 16 bytes, as a BLOB; every other text stays TEXT. Refers to the text that it was
 /// made of.
@@ -64,7 +62,6 @@ class StoredId {
 std::string id_at(const sqlite::Query& row, int column);
 
 // ---- Times and usual values
-// --------------------------------------------------------------------------------
 
 /// Times and durations are microseconds, times since 1970.
 inline std::int64_t stored(TimePoint time) { return time.time_since_epoch().count(); }
@@ -90,7 +87,6 @@ inline std::optional<std::string_view> unless_empty(std::string_view text) {
 }
 
 // ---- Claims and tokens
-// -------------------------------------------------------------------------------------
 
 /// The number of a claim that is none.
 inline constexpr std::int64_t no_claim = std::int64_t{1} << 62;
@@ -110,7 +106,6 @@ std::string token_text(const Token& token);
 std::optional<Token> parse_token(std::string_view text) noexcept;
 
 // ---- Maps and lines of log
-// ---------------------------------------------------------------------------------
 
 /// A JSON object of strings, as headers are stored. Bytes that are not UTF-8 go through unharmed.
 std::string write_map(const std::map<std::string, std::string>& map);
