@@ -3,8 +3,9 @@
 #
 #   bench/run.sh [--tasks N] [--backlog N] [--rounds N] [--peers beanstalkd,river,huey | --peers none] [--dir DIR]
 #
-# Each program prints a line of JSON a workload; the table shows medians over the rounds. The peers are optional:
-# one that can't be installed is left out, and a line says why. `./dev bench` builds first and then runs this.
+# Each program prints a line of JSON a workload; the table shows medians over the rounds, and first what the disk
+# itself can do, for that differs most between machines. The peers are optional: one that can't be installed is left
+# out, and a line says why. `./dev bench` builds first and then runs this.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -75,6 +76,7 @@ fi
 
 for ((round = 1; round <= rounds; round++)); do
   say "round $round of $rounds"
+  ./disk.py "$dir" >> "$results"
   ours
   if wanted beanstalkd; then beanstalkd_round; fi
   if wanted river; then river_round; fi

@@ -90,8 +90,10 @@ class GroupCommit {
       }
     }
     flush_(items);
-    pass_on();  // First, so that the next batch is under way while this one's callers wake up.
+    // These callers first: they may come again at once, and then share the next batch with those who waited.
+    // The other way round there are two crowds, each waiting for the other's flush.
     for (Waiter* waiter : group) finish(*waiter, done);
+    pass_on();
   }
 
   void pass_on() {
