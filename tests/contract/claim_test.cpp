@@ -82,8 +82,8 @@ TEST_P(ClaimContract, Rule2_TokensAreNoCounters) {
 }
 
 // Why: a counter of the process passes the test above, and comes again when the process starts again. How:
-// random texts differ in most of their characters, and neighbours in a count in one or two. Tokens of one claim
-// may be alike, for they go to one worker.
+// random texts differ in most of their characters, and neighbours in a count in one or two. Tokens of one
+// claim may be alike, for they go to one worker.
 TEST_P(ClaimContract, Rule2_TokensOfTwoClaimsHaveNothingInCommon) {
   constexpr std::size_t claims = 100;
   put_all(numbered(claims, "t", task("")));

@@ -229,7 +229,8 @@ int remember(sqlite3* db, const char**, const void*) {
   opened.insert(db);
   const auto forget = [](void* closed) { opened.erase(static_cast<sqlite3*>(closed)); };
   const auto nothing = [](sqlite3_context*, int, sqlite3_value**) {};
-  return sqlite3_create_function_v2(db, "until_closed", 0, SQLITE_UTF8, db, nothing, nullptr, nullptr, forget);
+  return sqlite3_create_function_v2(db, "until_closed", 0, SQLITE_UTF8, db, nothing, nullptr, nullptr,
+                                    forget);
 }
 
 /// The statements that all connections to the file have prepared.

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include <tidemill/error.hpp>
+#include <tidemill/json.hpp>
 
 #include "worker_fixture.hpp"
 
@@ -14,6 +15,13 @@ namespace {
 using namespace std::chrono_literals;
 
 struct WorkerOutcomes : WorkerTest {};
+
+struct Resize {
+  static constexpr std::string_view kind = "image:resize";
+  std::string file = {};
+  int width = 0;
+};
+TIDEMILL_FIELDS(Resize, file, width)
 
 TEST_F(WorkerOutcomes, SuccessWithoutRetentionLeavesNothing) {
   std::atomic<int> runs{0};
@@ -144,6 +152,21 @@ TEST_F(WorkerOutcomes, WhatAHandlerThrowsEndsTheAttemptOnly) {
   ASSERT_TRUE(becomes(away, State::retry));
   ASSERT_TRUE(becomes(number, State::retry));
   EXPECT_EQ(task(number)->error, "unknown exception");
+}
+
+TEST_F(WorkerOutcomes, APayloadThatDoesNotDecodeIsArchivedAtOnce) {
+  std::atomic<int> runs{0};
+  router.handle<Resize>([&](const Resize&) { ++runs; });
+  const Ref broken = enqueue("image:resize", {}, R"({"file":"a.png","width":)");
+  const Ref other = enqueue("image:resize", {}, R"({"file":"a.png","width":"wide"})");
+  const Ref right = enqueue("image:resize", {}, R"({"file":"a.png","width":80})");
+  start();
+  ASSERT_TRUE(becomes(broken, State::archived));
+  ASSERT_TRUE(becomes(other, State::archived));
+  ASSERT_TRUE(becomes(right, State::gone));
+  EXPECT_EQ(runs, 1);
+  EXPECT_EQ(task(broken)->attempt, 1);
+  EXPECT_NE(task(other)->error.find("width"), std::string::npos) << task(other)->error;
 }
 
 TEST_F(WorkerOutcomes, AnUnknownKindGoesBackWithAPauseAndOneWarning) {

@@ -60,9 +60,8 @@ TEST(Log, StderrGetsOneLineAMessage) {
   log.debug("not this");
   log.warning("it happened", {{"queue", "mail"}, {"why", "two\nlines \"quoted\" \\ \r"}, {"empty", ""}});
   const std::string text = ::testing::internal::GetCapturedStderr();
-  const std::regex line{
-      R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z warning it happened queue=mail )"
-      R"(why="two\\nlines \\"quoted\\" \\\\ \\r" empty=""\n)"};
+  const std::regex line{R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z warning it happened queue=mail )"
+                        R"(why="two\\nlines \\"quoted\\" \\\\ \\r" empty=""\n)"};
   EXPECT_TRUE(std::regex_match(text, line)) << text;
 }
 
