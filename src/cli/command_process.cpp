@@ -280,7 +280,8 @@ class Run {
       take(fd, {buffer.data(), static_cast<std::size_t>(count)});
       if (!reaped_) return;
       // After the end a process that has left the group may still write; what a pipe holds is enough of it.
-      if ((after_end_ += static_cast<std::size_t>(count)) > (1U << 20U)) return;
+      after_end_ += static_cast<std::size_t>(count);
+      if (after_end_ > (1U << 20U)) return;
     }
   }
 

@@ -144,7 +144,8 @@ Duration parse_duration(std::string_view text) {
   std::string_view rest = text;
   do {
     const std::optional<Duration> part = take_part(rest);
-    if (!part || (sum += *part) > duration_most) {
+    if (part) sum += *part;
+    if (!part || sum > duration_most) {
       throw Error{ErrorKind::invalid,
                   fmt::format("\"{}\" is no duration; write for instance 90s, 5m, 1h30m, 500ms or 2d", text)};
     }

@@ -224,7 +224,8 @@ Report crashed(const Lease& lease, TimePoint now) {
                              report.crashes, std::max(task.crashes_max, 1));
   if (report.crashes < task.crashes_max) return report;
   report.front = false;
-  return archived(std::move(report), "poison", std::move(report.error));
+  std::string error = std::move(report.error);
+  return archived(std::move(report), "poison", std::move(error));
 }
 
 std::span<const Change> changes(Act act) {

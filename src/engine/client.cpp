@@ -387,7 +387,7 @@ std::future<Enqueued> Client::enqueue_async(std::string_view kind, std::string p
                       impl_->async().queued())};
     }
   } catch (const Error&) {
-    entry.promise.set_exception(std::current_exception());
+    entry.promise.set_exception(std::current_exception());  // NOLINT(bugprone-use-after-move): it was refused
   }
   return future;
 }
