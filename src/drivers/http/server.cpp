@@ -1,0 +1,393 @@
+#include "drivers/http/server.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+#include <unordered_set>
+
+#include <fmt/format.h>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+
+#include <pthread.h>
+
+namespace tidemill::http {
+
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace bh = boost::beast::http;
+using tcp = asio::ip::tcp;
+
+constexpr std::size_t read_size = 8192;
+/// After an error of his the peer may still be sending; what he has sent is read, so that he gets our answer
+/// and no reset.
+constexpr std::size_t linger_reads = 64;
+constexpr auto linger_for = std::chrono::seconds{2};
+constexpr auto accept_pause = std::chrono::milliseconds{50};
+
+std::string lower(beast::string_view text) {
+  std::string result{text};
+  std::transform(result.begin(), result.end(), result.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return result;
+}
+
+struct Refused {
+  int status;
+  const char* why;
+};
+
+Refused refused(beast::error_code error) {
+  if (error == bh::error::body_limit) return {413, "the body is too large"};
+  if (error == bh::error::header_limit || error == bh::error::buffer_overflow)
+    return {431, "the headers are too large"};
+  return {400, "this is no HTTP/1.1 request"};
+}
+
+}  // namespace
+
+std::string_view Request::header(std::string_view name) const {
+  for (const auto& [key, value] : headers) {
+    if (key == name) return value;
+  }
+  return {};
+}
+
+// ---- Answer
+
+struct Answer::Once {
+  explicit Once(Send s) : send(std::move(s)) {}
+  ~Once() {
+    if (!done.exchange(true)) send(Response{.status = 0});
+  }
+  Once(const Once&) = delete;
+  Once& operator=(const Once&) = delete;
+
+  Send send;
+  std::atomic<bool> done{false};
+};
+
+Answer::Answer(Send send) : once_(std::make_shared<Once>(std::move(send))) {}
+
+void Answer::operator()(Response response) const {
+  if (once_->done.exchange(true)) return;
+  const Send send = std::exchange(once_->send, {});  // Lets go of the connection.
+  send(std::move(response));
+}
+
+// ---- Connection
+
+class Connection;
+
+/// All but `open` and `stopping` is used on the server's thread only.
+struct Server::Impl {
+  Impl(ServerOptions o, Handler h) : options(std::move(o)), handler(std::move(h)) {}
+
+  void listen();
+  void accept();
+  void gone(Connection* connection);
+  void close_idle();
+
+  const ServerOptions options;
+  const Handler handler;
+  std::unordered_set<Connection*> connections;
+  std::atomic<std::size_t> open{0};
+  std::atomic<bool> stopping{false};
+  std::uint16_t port = 0;
+  std::mutex mutex;
+  std::condition_variable all_gone;
+  asio::io_context io{1};  // Below all that connections use when it ends, and they with it.
+  tcp::acceptor acceptor{io};
+  asio::steady_timer pause{io};
+  std::thread thread;
+};
+
+/// Reads a request, has it answered, and so on: one step hangs on the one before, all on the server's thread.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(tcp::socket socket, Server::Impl& server, std::string peer)
+      : stream_(std::move(socket)), server_(server), peer_(std::move(peer)) {}
+  ~Connection() { server_.gone(this); }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void start() { await_request(); }
+
+  /// Between two requests: closes at once. Else the answer under way is the last one.
+  void close_if_idle() {
+    if (idle_) stream_.cancel();
+  }
+
+ private:
+  using Parser = bh::request_parser<bh::string_body>;
+  using Message = bh::response<bh::string_body>;
+
+  void limit(std::chrono::milliseconds longest);
+  void await_request();
+  void read_header();
+  void read_body();
+  void handle();
+  void send(Response&& response);
+  void write(bool keep);
+  void refuse(beast::error_code error);
+  void linger(std::size_t reads);
+  void close();
+
+  beast::tcp_stream stream_;
+  asio::steady_timer timer_{stream_.get_executor()};
+  std::uint64_t limits_ = 0;
+  bool timed_out_ = false;
+  Server::Impl& server_;
+  const std::string peer_;
+  beast::flat_buffer buffer_;
+  std::optional<Parser> parser_;
+  std::optional<Message> message_;
+  bool idle_ = false;
+  bool head_ = false;
+  bool keep_ = false;
+};
+
+/// Of the step that begins: its read is cancelled when the time is over. The stream's own limit would close
+/// the connection, and nobody would know why.
+void Connection::limit(std::chrono::milliseconds longest) {
+  timed_out_ = false;
+  timer_.expires_after(longest);
+  timer_.async_wait([self = shared_from_this(), number = ++limits_](beast::error_code cancelled) {
+    if (cancelled || number != self->limits_) return;
+    self->timed_out_ = true;
+    self->stream_.cancel();
+  });
+}
+
+void Connection::await_request() {
+  if (server_.stopping) return close();
+  if (buffer_.size() > 0) return read_header();  // The next one has been sent already.
+  idle_ = true;
+  limit(server_.options.idle_timeout);
+  stream_.async_read_some(buffer_.prepare(read_size),
+                          [self = shared_from_this()](beast::error_code error, std::size_t bytes) {
+                            self->idle_ = false;
+                            if (error) return self->close();
+                            self->buffer_.commit(bytes);
+                            self->read_header();
+                          });
+}
+
+void Connection::read_header() {
+  parser_.emplace();
+  parser_->header_limit(server_.options.headers_max);
+  parser_->body_limit(server_.options.body_max);
+  limit(server_.options.headers_timeout);
+  bh::async_read_header(stream_, buffer_, *parser_,
+                        [self = shared_from_this()](beast::error_code error, std::size_t) {
+                          if (error) return self->refuse(error);
+                          self->read_body();
+                        });
+}
+
+void Connection::read_body() {
+  const auto& head = parser_->get();
+  if (head.version() != 11 && head.version() != 10) return refuse(bh::error::bad_version);
+  // Two ways to say where a body ends are two requests to two readers.
+  if (head.count(bh::field::content_length) + head.count(bh::field::transfer_encoding) > 1)
+    return refuse(bh::error::bad_content_length);
+  if (parser_->is_done()) return handle();
+  limit(server_.options.body_timeout);
+  const auto read = [self = shared_from_this()](beast::error_code error, std::size_t) {
+    if (error) return self->refuse(error);
+    self->handle();
+  };
+  if (!beast::iequals(head[bh::field::expect], "100-continue")) {
+    bh::async_read(stream_, buffer_, *parser_, read);
+    return;
+  }
+  auto go_on = std::make_shared<bh::response<bh::empty_body>>(bh::status::continue_, head.version());
+  bh::async_write(stream_, *go_on,
+                  [self = shared_from_this(), go_on, read](beast::error_code error, std::size_t) {
+                    if (error) return self->close();
+                    bh::async_read(self->stream_, self->buffer_, *self->parser_, read);
+                  });
+}
+
+void Connection::handle() {
+  ++limits_;  // What the handler takes is its own affair.
+  timer_.cancel();
+  auto message = parser_->release();
+  head_ = message.method() == bh::verb::head;
+  keep_ = message.keep_alive();
+  Request request;
+  request.method = std::string{message.method_string()};
+  const std::string_view target{message.target().data(), message.target().size()};
+  const auto mark = target.find('?');
+  request.path = target.substr(0, mark);
+  if (mark != std::string_view::npos) request.query = target.substr(mark + 1);
+  for (const auto& field : message) {
+    request.headers.emplace_back(lower(field.name_string()), std::string{field.value()});
+  }
+  request.body = std::move(message.body());
+  request.peer = peer_;
+  parser_.reset();
+  server_.handler(
+      std::move(request), Answer{[self = shared_from_this()](Response&& response) {
+        asio::dispatch(self->stream_.get_executor(),
+                       [self, response = std::move(response)]() mutable { self->send(std::move(response)); });
+      }});
+}
+
+void Connection::send(Response&& response) {
+  if (response.status == 0) return close();
+  message_.emplace();
+  message_->version(11);
+  message_->result(static_cast<unsigned>(response.status));
+  if (!response.content_type.empty()) message_->set(bh::field::content_type, response.content_type);
+  for (const auto& [name, value] : response.headers) message_->set(name, value);
+  const bool keep = keep_ && !server_.stopping;
+  message_->keep_alive(keep);
+  const bool bodiless = response.status == 204 || response.status == 304;
+  if (!bodiless) message_->content_length(response.body.size());
+  if (!head_ && !bodiless) message_->body() = std::move(response.body);
+  write(keep);
+}
+
+void Connection::write(bool keep) {
+  stream_.expires_after(server_.options.body_timeout);  // Closes: whoever doesn't read gets no explanation.
+  bh::async_write(stream_, *message_,
+                  [self = shared_from_this(), keep](beast::error_code error, std::size_t) {
+                    self->stream_.expires_never();
+                    self->message_.reset();
+                    if (error) return self->close();
+                    if (keep) return self->await_request();
+                    beast::error_code ignored;
+                    self->stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+                    self->linger(linger_reads);
+                  });
+}
+
+/// The connection ends, as nobody can tell where the next request would begin.
+void Connection::refuse(beast::error_code error) {
+  const bool left = error == bh::error::end_of_stream || error == bh::error::partial_message ||
+                    error == asio::error::connection_reset || error == asio::error::operation_aborted;
+  if (left && !timed_out_) return close();
+  const Refused why = timed_out_ ? Refused{408, "the request did not come in time"} : refused(error);
+  keep_ = false;
+  head_ = false;
+  send(server_.options.refusal ? server_.options.refusal(why.status, why.why)
+                               : Response{why.status, "text/plain", {}, why.why});
+}
+
+void Connection::linger(std::size_t reads) {
+  if (reads == 0) return close();
+  buffer_.clear();
+  limit(linger_for);
+  stream_.async_read_some(buffer_.prepare(read_size),
+                          [self = shared_from_this(), reads](beast::error_code error, std::size_t) {
+                            if (error) return self->close();
+                            self->linger(reads - 1);
+                          });
+}
+
+void Connection::close() {
+  timer_.cancel();
+  beast::error_code ignored;
+  stream_.socket().close(ignored);
+}
+
+// ---- Server
+
+void Server::Impl::listen() {
+  const std::string where = fmt::format("{}:{}", options.host, options.port);
+  beast::error_code error;
+  const auto fail = [&](const char* what) {
+    throw std::runtime_error{fmt::format("{} {}: {}", what, where, error.message())};
+  };
+  const auto address = asio::ip::make_address(options.host, error);
+  if (error) fail("no address of this machine:");
+  const tcp::endpoint endpoint{address, options.port};
+  acceptor.open(endpoint.protocol(), error);
+  if (error) fail("can't listen on");
+  acceptor.set_option(asio::socket_base::reuse_address{true});
+  acceptor.bind(endpoint, error);
+  if (error) fail("can't listen on");
+  acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) fail("can't listen on");
+  port = acceptor.local_endpoint().port();
+}
+
+void Server::Impl::accept() {
+  acceptor.async_accept([this](beast::error_code error, tcp::socket socket) {
+    if (error == asio::error::operation_aborted || stopping) return;
+    if (error) {  // Out of descriptors, for instance: some will be closed.
+      pause.expires_after(accept_pause);
+      pause.async_wait([this](beast::error_code cancelled) {
+        if (!cancelled) accept();
+      });
+      return;
+    }
+    if (connections.size() < options.connections_max) {
+      beast::error_code unknown;
+      const auto peer = socket.remote_endpoint(unknown);
+      socket.set_option(tcp::no_delay{true}, unknown);
+      const auto connection =
+          std::make_shared<Connection>(std::move(socket), *this, unknown ? "" : peer.address().to_string());
+      connections.insert(connection.get());
+      open = connections.size();
+      connection->start();
+    }
+    accept();
+  });
+}
+
+void Server::Impl::gone(Connection* connection) {
+  connections.erase(connection);
+  const std::lock_guard lock{mutex};
+  open = connections.size();
+  if (open == 0) all_gone.notify_all();
+}
+
+void Server::Impl::close_idle() {
+  beast::error_code ignored;
+  acceptor.close(ignored);
+  pause.cancel();
+  for (Connection* connection : connections) connection->close_if_idle();
+}
+
+Server::Server(ServerOptions options, Handler handler)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(handler))) {
+  impl_->listen();
+  impl_->accept();
+  impl_->thread = std::thread{[impl = impl_.get()] {
+    pthread_setname_np(pthread_self(), "tm-http");
+    const auto work = asio::make_work_guard(impl->io);
+    impl->io.run();
+  }};
+}
+
+Server::~Server() { stop({}); }
+
+std::uint16_t Server::port() const noexcept { return impl_->port; }
+std::size_t Server::connections() const noexcept { return impl_->open; }
+
+void Server::stop(std::chrono::milliseconds patience) {
+  if (!impl_->thread.joinable()) return;
+  impl_->stopping = true;
+  asio::post(impl_->io, [impl = impl_.get()] { impl->close_idle(); });
+  {
+    std::unique_lock lock{impl_->mutex};
+    impl_->all_gone.wait_for(lock, patience, [&] { return impl_->open == 0; });
+  }
+  impl_->io.stop();
+  impl_->thread.join();
+}
+
+}  // namespace tidemill::http

@@ -1,0 +1,422 @@
+// The HTTP server against clients that write bytes of their own: what it must answer, refuse, bound and
+// survive.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "drivers/http/server.hpp"
+
+namespace tidemill::http {
+
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr auto patience = 20s;
+
+/// A connection as a client has it. Reads give up after a time that no healthy run needs.
+class Peer {
+ public:
+  explicit Peer(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const timeval limit{.tv_sec = 20, .tv_usec = 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected_ = ::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  }
+  ~Peer() { ::close(fd_); }
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
+
+  bool connected() const { return connected_; }
+
+  /// False when the other side has gone.
+  bool send(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t count = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (count <= 0) return false;
+      bytes.remove_prefix(static_cast<std::size_t>(count));
+    }
+    return true;
+  }
+  void finish() { ::shutdown(fd_, SHUT_WR); }
+
+  /// One response: its head, an empty line and its body. What came of it when the connection ended before.
+  std::string response() {
+    while (input_.find("\r\n\r\n") == std::string::npos) {
+      if (!more()) return std::exchange(input_, {});
+    }
+    const std::size_t head = input_.find("\r\n\r\n") + 4;
+    const std::size_t at = input_.find("Content-Length: ");
+    const std::size_t length = at < head ? std::stoul(input_.substr(at + 16)) : 0;
+    while (input_.size() < head + length) {
+      if (!more()) break;
+    }
+    std::string one = input_.substr(0, head + length);
+    input_.erase(0, head + length);
+    return one;
+  }
+  /// All that comes until the other side closes.
+  std::string rest() {
+    while (more()) {
+    }
+    return std::exchange(input_, {});
+  }
+
+ private:
+  bool more() {
+    char buffer[4096];
+    const ssize_t count = ::recv(fd_, buffer, sizeof buffer, 0);
+    if (count <= 0) return false;
+    input_.append(buffer, static_cast<std::size_t>(count));
+    return true;
+  }
+
+  int fd_;
+  bool connected_ = false;
+  std::string input_;
+};
+
+/// Answers with what it was asked, at once; what asks for /late waits for the test.
+class HttpServer : public ::testing::Test {
+ protected:
+  void start(ServerOptions options = {}) {
+    server.emplace(std::move(options), [this](Request&& request, Answer answer) {
+      const std::lock_guard lock{mutex};
+      seen.push_back(request);
+      if (request.path == "/late") {
+        late.push_back(std::move(answer));
+      } else if (request.path == "/dropped") {
+        return;
+      } else if (request.path == "/none") {
+        answer({.status = 204, .content_type = {}});
+      } else {
+        answer(
+            {.body = fmt::format("{} {} {} {}", request.method, request.path, request.query, request.body)});
+      }
+      changed.notify_all();
+    });
+  }
+  std::string ask(std::string_view bytes) {
+    Peer peer{server->port()};
+    peer.send(bytes);
+    return peer.response();
+  }
+  Answer take_late() {
+    std::unique_lock lock{mutex};
+    EXPECT_TRUE(changed.wait_for(lock, patience, [&] { return !late.empty(); }));
+    Answer answer = late.front();
+    late.pop_front();
+    return answer;
+  }
+  std::size_t requests() {
+    const std::lock_guard lock{mutex};
+    return seen.size();
+  }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<Request> seen;
+  std::deque<Answer> late;
+  std::optional<Server> server;
+};
+
+std::string get(std::string_view path, std::string_view headers = "") {
+  return fmt::format("GET {} HTTP/1.1\r\nHost: x\r\n{}\r\n", path, headers);
+}
+std::string post(std::string_view path, std::string_view body) {
+  return fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{}", path, body.size(), body);
+}
+
+// ---- Requests
+
+TEST_F(HttpServer, AnswersWhatItWasAsked) {
+  start();
+  const std::string answer =
+      ask("POST /a%2Fb?x=1&y HTTP/1.1\r\nHost: x\r\nX-Name:  value \r\nContent-Length: 4\r\n\r\nbody");
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 OK\r\n"));
+  EXPECT_THAT(answer, HasSubstr("Content-Type: application/json\r\n"));
+  EXPECT_THAT(answer, HasSubstr("\r\n\r\nPOST /a%2Fb x=1&y body"));
+  ASSERT_EQ(requests(), 1U);
+  EXPECT_EQ(seen[0].header("x-name"), "value");
+  EXPECT_EQ(seen[0].header("absent"), "");
+  EXPECT_EQ(seen[0].peer, "127.0.0.1");
+}
+
+TEST_F(HttpServer, AConnectionServesManyRequestsAndThoseSentAhead) {
+  start();
+  Peer peer{server->port()};
+  peer.send(get("/1") + post("/2", "two") + get("/3"));
+  EXPECT_THAT(peer.response(), HasSubstr("GET /1"));
+  EXPECT_THAT(peer.response(), HasSubstr("POST /2  two"));
+  EXPECT_THAT(peer.response(), HasSubstr("GET /3"));
+  peer.send(get("/4"));
+  EXPECT_THAT(peer.response(), HasSubstr("GET /4"));
+  EXPECT_EQ(server->connections(), 1U);
+}
+
+TEST_F(HttpServer, ABodyMayComeInChunks) {
+  start();
+  EXPECT_THAT(ask("POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+                  "chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
+              HasSubstr("POST /c  abcde"));
+}
+
+TEST_F(HttpServer, AskedWhetherToGoOnItSaysSo) {
+  start();
+  Peer peer{server->port()};
+  peer.send("POST /e HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+  EXPECT_THAT(peer.response(), StartsWith("HTTP/1.1 100 Continue"));
+  peer.send("ok");
+  EXPECT_THAT(peer.response(), HasSubstr("POST /e  ok"));
+}
+
+TEST_F(HttpServer, HeadAndNoContentHaveNoBody) {
+  start();
+  Peer peer{server->port()};
+  peer.send("HEAD /h HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  const std::string head = peer.rest();
+  EXPECT_THAT(head, HasSubstr("Content-Length: 9\r\n"));
+  EXPECT_TRUE(head.ends_with("\r\n\r\n")) << head;
+  const std::string none = ask(get("/none", "Connection: close\r\n"));
+  EXPECT_THAT(none, StartsWith("HTTP/1.1 204"));
+  EXPECT_EQ(none.find("Content-"), std::string::npos) << none;
+}
+
+TEST_F(HttpServer, WhoWantsToCloseIsClosed) {
+  start();
+  Peer peer{server->port()};
+  peer.send(get("/", "Connection: close\r\n"));
+  EXPECT_THAT(peer.rest(), HasSubstr("Connection: close"));
+  Peer old{server->port()};
+  old.send("GET /old HTTP/1.0\r\n\r\n");
+  EXPECT_THAT(old.rest(), HasSubstr("GET /old"));
+}
+
+// ---- Answers
+
+TEST_F(HttpServer, AnAnswerMayComeLaterFromAnyThreadAndOnlyOnce) {
+  start();
+  Peer peer{server->port()};
+  peer.send(get("/late"));
+  const Answer answer = take_late();
+  std::thread{[&] {
+    answer({.status = 201, .body = "first"});
+    answer({.status = 202, .body = "second"});
+  }}.join();
+  EXPECT_THAT(peer.response(), HasSubstr("first"));
+  peer.send(get("/next"));
+  EXPECT_THAT(peer.response(), HasSubstr("GET /next"));
+}
+
+TEST_F(HttpServer, AnAnswerThatIsDroppedClosesTheConnection) {
+  start();
+  EXPECT_EQ(ask(get("/dropped")), "");
+  EXPECT_THAT(ask(get("/others")), HasSubstr("GET /others"));
+}
+
+TEST_F(HttpServer, AnAnswerToOneWhoHasLeftHarmsNobody) {
+  start();
+  {
+    Peer peer{server->port()};
+    peer.send(get("/late"));
+    const Answer answer = take_late();
+    peer.finish();
+    answer({.body = std::string(1U << 20U, 'x')});
+  }
+  EXPECT_THAT(ask(get("/others")), HasSubstr("GET /others"));
+}
+
+// ---- Bad input
+
+TEST_F(HttpServer, WhatIsNoRequestIsRefusedAndTheConnectionClosed) {
+  start();
+  const std::vector<std::string> wrong{
+      "\x16\x03\x01\x02 not at all\r\n\r\n",
+      "GET\r\n\r\n",
+      "GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+      "GET / HTTP/1.1\r\nbad header\r\n\r\n",
+      "GET / HTTP/1.1\r\nName : x\r\n\r\n",
+      "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+      "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
+  };
+  for (const std::string& bytes : wrong) {
+    Peer peer{server->port()};
+    peer.send(bytes);
+    const std::string answer = peer.rest();
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 4")) << bytes;
+    EXPECT_THAT(answer, HasSubstr("Connection: close")) << bytes;
+  }
+  EXPECT_EQ(requests(), 0U);
+}
+
+// Why: where two readers see two ends of a body, the rest of it is a request to one of them. How: each known
+// form smuggles a request to /hidden.
+TEST_F(HttpServer, NothingIsSmuggled) {
+  start();
+  const std::string hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n";
+  const std::vector<std::string> forms{
+      "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+      "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+      "Content-Length: 0\r\nContent-Length: 5\r\n",
+      "Content-Length: 0, 5\r\n",
+      "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n",
+      "Transfer-Encoding: x\r\n",
+      "Content-Length: +0\r\n",
+      "Content-Length: 0x0\r\n",
+      "Transfer-Encoding : chunked\r\n",
+      "Transfer-Encoding: xchunked\r\n",
+      "Content-Length: 0\r\nTransfer-Encoding: identity\r\n",
+      "Content-Length: 0\nTransfer-Encoding: chunked\r\n",
+  };
+  for (const std::string& form : forms) {
+    Peer peer{server->port()};
+    peer.send("POST /seen HTTP/1.1\r\nHost: x\r\n" + form + "\r\n0\r\n\r\n" + hidden);
+    peer.finish();
+    peer.rest();
+  }
+  const std::lock_guard lock{mutex};
+  for (const Request& request : seen) EXPECT_NE(request.path, "/hidden");
+}
+
+TEST_F(HttpServer, SizesAreBounded) {
+  start({.body_max = 100, .headers_max = 1000});
+  EXPECT_THAT(ask(post("/", std::string(101, 'x'))), StartsWith("HTTP/1.1 413"));
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nContent-Length: 5000000000\r\n\r\n"), StartsWith("HTTP/1.1 413"));
+  EXPECT_THAT(ask("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n" + std::string(500, 'x')),
+              StartsWith("HTTP/1.1 413"));
+  EXPECT_THAT(ask(get("/", fmt::format("X: {}\r\n", std::string(2000, 'x')))), StartsWith("HTTP/1.1 431"));
+  EXPECT_THAT(ask(get(std::string(2000, '/'))), StartsWith("HTTP/1.1 431"));
+  EXPECT_EQ(requests(), 0U);
+  EXPECT_THAT(ask(post("/", std::string(100, 'x'))), StartsWith("HTTP/1.1 200"));
+}
+
+TEST_F(HttpServer, WhoIsTooSlowIsCut) {
+  start({.idle_timeout = 50ms, .headers_timeout = 50ms, .body_timeout = 50ms});
+  Peer idle{server->port()};
+  EXPECT_EQ(idle.rest(), "");
+  Peer headers{server->port()};
+  headers.send("GET / HTTP/1.1\r\nHost:");
+  EXPECT_THAT(headers.rest(), StartsWith("HTTP/1.1 408"));
+  Peer body{server->port()};
+  body.send("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab");
+  EXPECT_THAT(body.rest(), StartsWith("HTTP/1.1 408"));
+  EXPECT_EQ(requests(), 0U);
+}
+
+TEST_F(HttpServer, ARequestThatBreaksOffIsNone) {
+  start();
+  for (const std::string& part : {get("/cut").substr(0, 20), post("/cut", "whole").substr(0, 52)}) {
+    Peer peer{server->port()};
+    peer.send(part);
+    peer.finish();
+    EXPECT_EQ(peer.rest(), "");
+  }
+  EXPECT_EQ(requests(), 0U);
+}
+
+TEST_F(HttpServer, RefusalsLookAsTheCallerWants) {
+  start({.refusal = [](int status, std::string_view why) {
+    return Response{
+        .status = status, .content_type = "application/problem+json", .body = fmt::format("[{}]", why)};
+  }});
+  const std::string answer = ask("nonsense\r\n\r\n");
+  EXPECT_THAT(answer, HasSubstr("application/problem+json"));
+  EXPECT_THAT(answer, HasSubstr("[this is no HTTP/1.1 request]"));
+}
+
+TEST_F(HttpServer, ConnectionsAreBounded) {
+  start({.connections_max = 2});
+  Peer one{server->port()};
+  Peer two{server->port()};
+  one.send(get("/1"));
+  two.send(get("/2"));
+  EXPECT_THAT(one.response(), HasSubstr("/1"));
+  EXPECT_THAT(two.response(), HasSubstr("/2"));
+  Peer three{server->port()};
+  EXPECT_EQ(three.rest(), "");
+  one.send(get("/again"));
+  EXPECT_THAT(one.response(), HasSubstr("/again"));
+}
+
+// ---- Start and stop
+
+TEST_F(HttpServer, AnAddressThatIsTakenIsSaid) {
+  start();
+  try {
+    const Server second{{.port = server->port()}, [](Request&&, const Answer&) {}};
+    FAIL() << "two listen on one port";
+  } catch (const std::runtime_error& error) {
+    EXPECT_THAT(error.what(), HasSubstr(fmt::format("127.0.0.1:{}: Address already in use", server->port())));
+  }
+  EXPECT_THROW((Server{{.host = "nowhere"}, [](Request&&, const Answer&) {}}), std::runtime_error);
+}
+
+TEST_F(HttpServer, AStopWaitsForWhatIsUnderWayAndClosesWhatIsIdle) {
+  start();
+  Peer idle{server->port()};
+  idle.send(get("/"));
+  idle.response();
+  Peer busy{server->port()};
+  busy.send(get("/late"));
+  const Answer answer = take_late();
+  std::thread stopping{[&] { server->stop(20s); }};
+  EXPECT_EQ(idle.rest(), "");
+  EXPECT_FALSE(Peer{server->port()}.connected());
+  answer({.body = "in time"});
+  const std::string last = busy.rest();
+  EXPECT_THAT(last, HasSubstr("in time"));
+  EXPECT_THAT(last, HasSubstr("Connection: close"));
+  busy.finish();
+  stopping.join();
+  EXPECT_EQ(server->connections(), 0U);
+}
+
+TEST_F(HttpServer, AStopWithoutPatienceCuts) {
+  start();
+  Peer busy{server->port()};
+  busy.send(get("/late"));
+  const Answer answer = take_late();
+  server->stop(0s);
+  late.clear();
+}
+
+TEST_F(HttpServer, ManyClientsAtOnce) {
+  start();
+  std::vector<std::thread> clients;
+  std::atomic<int> right{0};
+  for (int i = 0; i < 16; ++i) {
+    clients.emplace_back([&, i] {
+      Peer peer{server->port()};
+      for (int k = 0; k < 50; ++k) {
+        const std::string path = fmt::format("/{}/{}", i, k);
+        peer.send(post(path, "x"));
+        right += peer.response().find("POST " + path + "  x") != std::string::npos ? 1 : 0;
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(right, 800);
+}
+
+}  // namespace
+
+}  // namespace tidemill::http
