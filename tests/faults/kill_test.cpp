@@ -27,6 +27,10 @@ using testing::eventually;
 using testing::Process;
 using testing::read_file;
 
+/// Leases of the killed end after 25 s, and their tasks then run one at a time: on a machine busy with other things
+/// that takes a while.
+constexpr auto long_enough = 4min;
+
 const std::string helper = std::string{TIDEMILL_FAULTS_DIR} + "/kill_worker_main";
 
 std::uint64_t seed_of_run() {
@@ -213,7 +217,7 @@ TEST_F(KillTest, NothingIsLostWhenWorkersAreKilled) {
     kill_worker(victim);
     victim = start_worker("2000");
   }
-  ASSERT_TRUE(eventually([&] { return all_ended(inspector); }, 60s)) << log();
+  ASSERT_TRUE(eventually([&] { return all_ended(inspector); }, long_enough)) << log();
   for (Process& worker : workers) stop_worker(inspector, worker);
 
   const auto stored = tasks(inspector);
@@ -234,7 +238,7 @@ TEST_F(KillTest, NothingIsLostWhenProducersAndWorkersAreKilledAtOnce) {
   }
   const auto store = open(url());
   Inspector inspector{*store};
-  ASSERT_TRUE(eventually([&] { return all_ended(inspector); }, 60s)) << log();
+  ASSERT_TRUE(eventually([&] { return all_ended(inspector); }, long_enough)) << log();
   for (Process& worker : workers) stop_worker(inspector, worker);
   const auto stored = tasks(inspector);
   expect_no_acknowledged_task_lost(stored);
@@ -261,7 +265,7 @@ TEST_F(KillTest, ADeadWorkersTasksRunAgainWithin30Seconds) {
   Process other = start_worker("0");  // 0: all options at their defaults, as users have them.
   kill_worker(victim);
   const auto killed_at = std::chrono::steady_clock::now();
-  ASSERT_TRUE(eventually([&] { return effects().size() == 2; }, 60s)) << log();
+  ASSERT_TRUE(eventually([&] { return effects().size() == 2; }, long_enough)) << log();
   const auto took = std::chrono::steady_clock::now() - killed_at;
   fmt::print("{:.1f} s\n", std::chrono::duration<double>(took).count());
   EXPECT_LE(took, 30s);
