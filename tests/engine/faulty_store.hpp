@@ -44,6 +44,13 @@ class FaultyStore : public Store {
     }
     changed_.notify_all();
   }
+  void heal(Verb verb) {
+    {
+      const std::lock_guard lock{mutex_};
+      faults_.at(index(verb)) = {};
+    }
+    changed_.notify_all();
+  }
   int calls(Verb verb) const {
     const std::lock_guard lock{mutex_};
     return calls_.at(index(verb));

@@ -186,12 +186,13 @@ TEST_F(WorkerReasons, NothingStartsWhenTheClaimsAnswerCameTooLate) {
   options.lease = 400ms;
   options.sweep = 1h;
   store.fail(Verb::claim, Fault::hang);
+  store.fail(Verb::renew, Fault::before);  // A renewal would confirm the lease, and then it may start.
   start(options);
   ASSERT_TRUE(eventually([&] { return store.calls(Verb::claim) == 1; }));
   const Ref ref = enqueue("a");
   const auto until = std::chrono::steady_clock::now() + 250ms;
   ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() > until; }));
-  store.heal();
+  store.heal(Verb::claim);
   EXPECT_TRUE(eventually([&] { return lines.count("a lease was lost") == 1; }));
   EXPECT_EQ(runs_seen, 0);
   EXPECT_EQ(state(ref), State::active);
