@@ -9,7 +9,7 @@
 
 #include <tidemill/error.hpp>
 
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::cli {
 
@@ -62,7 +62,7 @@ std::string describe_unknown(const CLI::App& app, const std::string& word) {
   const bool option = word.size() > 1 && word.front() == '-';
   const std::string name = word.substr(0, word.find('='));
   const std::vector<std::string> words = known_words(command, option);
-  const std::string near = suggestion(name, words);
+  const std::string near = wire::suggestion(name, words);
   if (option) return fmt::format("there is no option {}{}", name, near);
   if (!words.empty()) return fmt::format("there is no command \"{}\"{}", word, near);
   return fmt::format("there is one argument too many: \"{}\"", word);
@@ -89,6 +89,7 @@ void build(CLI::App& app, Commands& commands) {
   add_schedules(commands);
   add_workers(commands);
   add_work(commands);
+  add_serve(commands);
   add_migrate(commands);
   add_bench(commands);
   add_version(commands);

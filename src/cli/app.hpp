@@ -59,6 +59,7 @@ void add_queues(Commands& commands);
 void add_schedules(Commands& commands);
 void add_workers(Commands& commands);
 void add_work(Commands& commands);
+void add_serve(Commands& commands);
 void add_migrate(Commands& commands);
 void add_version(Commands& commands);
 void add_bench(Commands& commands);

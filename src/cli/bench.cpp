@@ -12,7 +12,7 @@
 #include "cli/options.hpp"
 #include "cli/show.hpp"
 #include "cli/table.hpp"
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::cli {
 
@@ -48,7 +48,8 @@ void take_workloads(const std::string& text, std::vector<std::string>& out) {
   for (std::string_view rest = text; !rest.empty();) {
     const std::string name{rest.substr(0, rest.find(','))};
     rest.remove_prefix(std::min(rest.size(), name.size() + 1));
-    if (std::find(known.begin(), known.end(), name) == known.end()) refuse_name("workload", name, known);
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      wire::refuse_name("workload", name, known);
     out.push_back(name);
   }
 }

@@ -13,7 +13,8 @@
 #include <tidemill/json.hpp>
 
 #include "cli/enqueue.hpp"
-#include "cli/values.hpp"
+#include "wire/raw_json.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::cli {
 
@@ -27,46 +28,6 @@ constexpr std::size_t batch_bytes = 8U << 20U;
 
 [[noreturn]] void refuse(std::string_view field, std::string_view what) {
   throw Error{ErrorKind::invalid, fmt::format("field \"{}\": {}", field, what)};
-}
-
-std::size_t skip_blanks(std::string_view text, std::size_t at) {
-  return std::min(text.find_first_not_of(" \t\r\n", at), text.size());
-}
-
-/// The end of the string that begins at `at`.
-std::size_t skip_string(std::string_view text, std::size_t at) {
-  for (++at; at < text.size() && text[at] != '"'; ++at) {
-    if (text[at] == '\\') ++at;
-  }
-  return at + 1;
-}
-
-/// The end of the value that begins at `at`, in text that is known to be JSON.
-std::size_t skip_value(std::string_view text, std::size_t at) {
-  for (int depth = 0; at < text.size();) {
-    const char c = text[at];
-    if (depth == 0 && (c == ',' || c == '}' || c == ']')) return at;
-    if (c == '{' || c == '[') ++depth;
-    if (c == '}' || c == ']') --depth;
-    at = c == '"' ? skip_string(text, at) : at + 1;
-  }
-  return at;
-}
-
-/// The text of a member's value in an object that is known to be JSON; the last one of that name, as it
-/// counts.
-std::string_view raw_member(std::string_view object, std::string_view name) {
-  std::string_view found;
-  std::size_t at = skip_blanks(object, object.find('{') + 1);
-  while (at < object.size() && object[at] == '"') {
-    const std::size_t name_end = skip_string(object, at);
-    const bool wanted = object.substr(at + 1, name_end - at - 2) == name;
-    const std::size_t begin = skip_blanks(object, object.find(':', name_end) + 1);
-    const std::size_t end = skip_value(object, begin);
-    if (wanted) found = object.substr(begin, object.find_last_not_of(" \t\r\n", end - 1) + 1 - begin);
-    at = skip_blanks(object, end + 1);
-  }
-  return found;
 }
 
 std::string text_of(const std::string& field, TextType type, const bj::value& value) {
@@ -126,7 +87,7 @@ void read_option(const std::string& field, const bj::value& value, Draft& draft)
     return;
   }
   throw Error{ErrorKind::invalid,
-              fmt::format("there is no field \"{}\"{}", field, suggestion(field, known_fields()))};
+              fmt::format("there is no field \"{}\"{}", field, wire::suggestion(field, known_fields()))};
 }
 
 struct Line {
@@ -168,7 +129,7 @@ class LinesRun {
 Counts LinesRun::run(std::istream& in) {
   std::string text;
   for (std::size_t number = 1; std::getline(in, text); ++number) {
-    if (skip_blanks(text, 0) == text.size()) continue;
+    if (text.find_first_not_of(" \t\r\n") == std::string::npos) continue;
     ++counts_.read;
     take(number, text);
     bytes_ += text.size();
@@ -261,7 +222,7 @@ void read_line(std::string_view line, Draft& draft) {
     if (field == "kind") {
       draft.task.kind = text_of(field, TextType::text, member);
     } else if (field == "payload") {
-      const std::string_view raw = raw_member(line, field);
+      const std::string_view raw = wire::raw_member(line, field);
       draft.task.payload = raw.empty() ? bj::serialize(member) : std::string{raw};
     } else if (field == "payload_text") {
       draft.task.payload = text_of(field, TextType::text, member);

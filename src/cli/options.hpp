@@ -9,7 +9,7 @@
 #include <tidemill/error.hpp>
 #include <tidemill/store.hpp>
 
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 namespace CLI {
 class App;
@@ -46,7 +46,7 @@ CLI::Option& add_texts(CLI::App& command, const std::string& name, const std::st
 template <class T>
 CLI::Option& add_duration(CLI::App& command, const std::string& name, T& target, const std::string& what) {
   return add_text(command, name, "DURATION", what,
-                  [&target](const std::string& t) { target = parse_duration(t); });
+                  [&target](const std::string& t) { target = wire::parse_duration(t); });
 }
 template <class T>
 CLI::Option& add_string(CLI::App& command, const std::string& name, const std::string& type, T& target,
@@ -57,7 +57,7 @@ template <class T>
 CLI::Option& add_number(CLI::App& command, const std::string& name, T& target, std::int64_t least,
                         std::int64_t most, const std::string& what) {
   return add_text(command, name, "N", what, [&target, least, most](const std::string& text) {
-    target = static_cast<T>(parse_integer(text, least, most));
+    target = static_cast<T>(wire::parse_integer(text, least, most));
   });
 }
 

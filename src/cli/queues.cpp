@@ -10,7 +10,7 @@
 #include "cli/options.hpp"
 #include "cli/show.hpp"
 #include "cli/table.hpp"
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::cli {
 
@@ -69,7 +69,8 @@ int list(const ListArguments& arguments, const Io& io) {
     std::vector<std::string> cells{queue.name};
     for (const State state : shown) cells.push_back(std::to_string(count_of(queue, state)));
     const bool waits = queue.oldest > Duration::zero();
-    cells.push_back(waits ? format_duration(std::chrono::floor<std::chrono::seconds>(queue.oldest)) : "-");
+    cells.push_back(waits ? wire::format_duration(std::chrono::floor<std::chrono::seconds>(queue.oldest))
+                          : "-");
     cells.emplace_back(queue.paused ? "paused" : "");
     table.add(std::move(cells));
   }
@@ -139,13 +140,13 @@ int stats(const StatsArguments& arguments, const Io& io) {
         writer.member("busy", seconds(row.busy));
       });
     } else {
-      table.add({format_second(row.at), row.queue, row.kind, std::to_string(row.success),
+      table.add({wire::format_second(row.at), row.queue, row.kind, std::to_string(row.success),
                  std::to_string(row.failure), std::to_string(row.crash), fmt::format("{:.3f} s", mean)});
     }
   }
   if (arguments.json) return ok;
   if (rows.empty()) {
-    io.err << fmt::format("nothing has ended since {}\n", format_second(from));
+    io.err << fmt::format("nothing has ended since {}\n", wire::format_second(from));
   } else {
     table.print(io.out);
   }
@@ -160,7 +161,7 @@ void add_stats(Commands& commands, CLI::App& queues) {
            "By day (default), kept for a year, or by minute, kept for two days",
            [&a](const std::string& text) {
              const std::array<std::string, 2> names = {"day", "minute"};
-             if (text != "day" && text != "minute") refuse_name("span", text, names);
+             if (text != "day" && text != "minute") wire::refuse_name("span", text, names);
              a.span = text == "day" ? Span::day : Span::minute;
            });
   add_duration(command, "--since", a.since, "How far back (30d by day, 1h by minute)");

@@ -13,7 +13,7 @@
 #include "cli/show.hpp"
 #include "cli/table.hpp"
 #include "cli/task_options.hpp"
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::cli {
 
@@ -43,7 +43,8 @@ constexpr const char* preview_help = R"(Examples:
 [[noreturn]] void refuse_unknown(Inspector& inspector, const std::string& id) {
   std::vector<std::string> ids;
   for (const ScheduleInfo& info : inspector.schedules()) ids.push_back(info.schedule.id);
-  throw Error{ErrorKind::invalid, fmt::format("there is no schedule \"{}\"{}", id, suggestion(id, ids))};
+  throw Error{ErrorKind::invalid,
+              fmt::format("there is no schedule \"{}\"{}", id, wire::suggestion(id, ids))};
 }
 
 struct ListArguments {
@@ -83,8 +84,8 @@ int list(const ListArguments& arguments, const Io& io) {
     }
     const Schedule& schedule = info.schedule;
     table.add({schedule.id, schedule.spec, schedule.zone, schedule.options.queue, schedule.kind,
-               info.last ? format_second(*info.last) : "-",
-               info.paused ? "paused" : format_second(info.next)});
+               info.last ? wire::format_second(*info.last) : "-",
+               info.paused ? "paused" : wire::format_second(info.next)});
   }
   if (arguments.json) return ok;
   if (schedules.empty()) {
@@ -110,9 +111,9 @@ void add_rule(CLI::App& command, Schedule& schedule) {
   add_string(command, "--spec", "CRON", schedule.spec, "'30 2 * * MON-FRI', @daily, '@every 90s'");
   add_string(command, "--zone", "ZONE", schedule.zone, "Such as Europe/Berlin (UTC)");
   add_text(command, "--gap", "WAY", "Of a local time that does not exist: skip, before or after (default)",
-           [&](const std::string& text) { schedule.gap = parse_name<Gap>("gap", text, gaps); });
+           [&](const std::string& text) { schedule.gap = wire::parse_name<Gap>("gap", text, gaps); });
   add_text(command, "--fold", "WAY", "Of a local time that occurs twice: first (default), last or both",
-           [&](const std::string& text) { schedule.fold = parse_name<Fold>("fold", text, folds); });
+           [&](const std::string& text) { schedule.fold = wire::parse_name<Fold>("fold", text, folds); });
 }
 
 int put(PutArguments& arguments, const Io& io) {
@@ -125,7 +126,7 @@ int put(PutArguments& arguments, const Io& io) {
   Inspector inspector{*store};
   inspector.put_schedule(schedule);
   const std::optional<ScheduleInfo> info = inspector.schedule(schedule.id);
-  io.out << fmt::format("{} fires next at {}\n", schedule.id, info ? format_time(info->next) : "?");
+  io.out << fmt::format("{} fires next at {}\n", schedule.id, info ? wire::format_time(info->next) : "?");
   return ok;
 }
 
@@ -139,9 +140,10 @@ void add_put(Commands& commands, CLI::App& schedules) {
   add_rule(command, schedule);
   command.get_option("--spec")->required();
   add_text(command, "--missed", "WAY", "Of instants that passed unseen: skip, once (default) or all",
-           [&](const std::string& text) { schedule.missed = parse_name<Missed>("way", text, missed); });
-  add_text(command, "--overlap", "WAY", "While its last task has not ended: allow (default), skip or queue",
-           [&](const std::string& text) { schedule.overlap = parse_name<Overlap>("way", text, overlaps); });
+           [&](const std::string& text) { schedule.missed = wire::parse_name<Missed>("way", text, missed); });
+  add_text(
+      command, "--overlap", "WAY", "While its last task has not ended: allow (default), skip or queue",
+      [&](const std::string& text) { schedule.overlap = wire::parse_name<Overlap>("way", text, overlaps); });
   add_duration(command, "--jitter", schedule.jitter, "Each firing is late by up to so much");
   add_string(command, "--kind", "KIND", schedule.kind, "Of the task that it enqueues").required();
   add_string(command, "--payload", "TEXT", arguments->draft.task.payload,
@@ -165,7 +167,7 @@ int show_preview(const PutArguments& arguments, const Io& io) {
     now = inspector.now();
   }
   const std::vector<TimePoint> instants = preview(schedule, now, static_cast<std::size_t>(arguments.count));
-  for (const TimePoint instant : instants) io.out << format_time(instant) << '\n';
+  for (const TimePoint instant : instants) io.out << wire::format_time(instant) << '\n';
   if (instants.empty()) io.err << "it never fires\n";
   return ok;
 }

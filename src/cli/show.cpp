@@ -6,14 +6,14 @@
 
 #include <tidemill/error.hpp>
 
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::cli {
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 void member_time(json::Writer& writer, std::string_view name, const std::optional<TimePoint>& time) {
-  if (time) writer.member(name, format_time(*time));
+  if (time) writer.member(name, wire::format_time(*time));
 }
 
 void member_payload(json::Writer& writer, std::string& out, std::string_view payload) {

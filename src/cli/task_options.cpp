@@ -10,7 +10,7 @@
 #include <tidemill/error.hpp>
 
 #include "cli/options.hpp"
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::cli {
 
@@ -32,8 +32,8 @@ std::string_view to_string(OnConflict on_conflict) {
 
 std::int32_t integer(std::string_view text) {
   // What makes sense is the library's to say.
-  return static_cast<std::int32_t>(parse_integer(text, std::numeric_limits<std::int32_t>::min(),
-                                                 std::numeric_limits<std::int32_t>::max()));
+  return static_cast<std::int32_t>(wire::parse_integer(text, std::numeric_limits<std::int32_t>::min(),
+                                                       std::numeric_limits<std::int32_t>::max()));
 }
 
 bool truth(std::string_view text) {
@@ -53,7 +53,7 @@ void set_on_conflict(Draft& draft, std::string_view text) {
       return;
     }
   }
-  refuse_name("way out of a conflict", text, names);
+  wire::refuse_name("way out of a conflict", text, names);
 }
 
 void set_unique(Draft& draft, std::string_view key) {
@@ -62,7 +62,7 @@ void set_unique(Draft& draft, std::string_view key) {
 }
 
 void set_window(Draft& draft, std::string_view text) {
-  draft.unique.window = parse_duration(text);
+  draft.unique.window = wire::parse_duration(text);
   draft.has_unique_details = true;
 }
 
@@ -80,9 +80,9 @@ const std::array<TaskOption, 18> table = {{
     {"id", "ID", "Its id, unique in the queue; a second task with it is not made", TextType::text,
      [](Draft& d, std::string_view t) { options(d).id = t; }, false},
     {"delay", "DURATION", "Not before so long from now: 90s, 5m, 1h30m, 2d", TextType::text,
-     [](Draft& d, std::string_view t) { options(d).delay = parse_duration(t); }, false},
+     [](Draft& d, std::string_view t) { options(d).delay = wire::parse_duration(t); }, false},
     {"at", "TIME", "Not before: 2027-01-01T00:00:00Z", TextType::text,
-     [](Draft& d, std::string_view t) { options(d).run_at = parse_time(t); }, false},
+     [](Draft& d, std::string_view t) { options(d).run_at = wire::parse_time(t); }, false},
     {"priority", "N", "-100 to 100; higher runs first within its queue", TextType::number,
      [](Draft& d, std::string_view t) { options(d).priority = integer(t); }},
     {"retries", "N", "How often it is tried again after a failure (25)", TextType::number,
@@ -90,11 +90,11 @@ const std::array<TaskOption, 18> table = {{
     {"crashes", "N", "How many deaths of its worker it may see (3); at 0 nothing runs twice",
      TextType::number, [](Draft& d, std::string_view t) { options(d).crashes_max = integer(t); }},
     {"timeout", "DURATION", "Longest run of an attempt (30m); 0: no limit", TextType::text,
-     [](Draft& d, std::string_view t) { options(d).timeout = parse_duration(t); }},
+     [](Draft& d, std::string_view t) { options(d).timeout = wire::parse_duration(t); }},
     {"deadline", "TIME", "Stopped and archived if it has not ended by then", TextType::text,
-     [](Draft& d, std::string_view t) { options(d).deadline = parse_time(t); }, false},
+     [](Draft& d, std::string_view t) { options(d).deadline = wire::parse_time(t); }, false},
     {"expires", "TIME", "Archived if no attempt has started by then", TextType::text,
-     [](Draft& d, std::string_view t) { options(d).expires_at = parse_time(t); }, false},
+     [](Draft& d, std::string_view t) { options(d).expires_at = wire::parse_time(t); }, false},
     {"unique", "KEY", "One task at a time with this key; without a KEY: with this kind and payload",
      TextType::key, set_unique},
     {"unique-for", "DURATION", "The key is held for so long at most", TextType::text, set_window},
@@ -107,7 +107,7 @@ const std::array<TaskOption, 18> table = {{
     {"group", "NAME", "Waits in this group of its queue", TextType::text,
      [](Draft& d, std::string_view t) { options(d).group = t; }},
     {"retention", "DURATION", "How long a success and its result are kept (0)", TextType::text,
-     [](Draft& d, std::string_view t) { options(d).retention = parse_duration(t); }},
+     [](Draft& d, std::string_view t) { options(d).retention = wire::parse_duration(t); }},
     {"held", "", "Starts as held; `tidemill tasks resume` lets it go", TextType::truth,
      [](Draft& d, std::string_view t) { options(d).held = truth(t); }, false},
     {"header", "NAME=VALUE", "A header; may be given several times", TextType::text, set_header},

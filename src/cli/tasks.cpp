@@ -11,7 +11,7 @@
 
 #include "cli/show.hpp"
 #include "cli/table.hpp"
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::cli {
 
@@ -45,9 +45,9 @@ struct ListArguments {
 std::string note_of(const Task& task) {
   switch (task.state) {
     case State::scheduled:
-      return task.run_at ? "due " + format_second(*task.run_at) : "";
+      return task.run_at ? "due " + wire::format_second(*task.run_at) : "";
     case State::retry:
-      return (task.run_at ? "due " + format_second(*task.run_at) + ", " : "") + task.error;
+      return (task.run_at ? "due " + wire::format_second(*task.run_at) + ", " : "") + task.error;
     case State::active:
       return task.progress.empty() ? "on " + task.worker : task.progress;
     case State::archived:
@@ -63,7 +63,8 @@ std::string note_of(const Task& task) {
 void add_row(Table& table, const Task& task) {
   table.add({format_ref(task.ref), std::string{to_string(task.state)}, task.kind,
              fmt::format("{}/{}", task.retries, task.retries_max),
-             task.created_at ? format_second(*task.created_at) : "", cut(one_line(note_of(task)), 100)});
+             task.created_at ? wire::format_second(*task.created_at) : "",
+             cut(one_line(note_of(task)), 100)});
 }
 
 int list(const ListArguments& arguments, const Io& io) {
@@ -104,7 +105,7 @@ void show_text(std::ostream& out, const Task& task, const std::vector<Attempt>& 
     if (!value.empty()) out << fmt::format("{:<11} {}\n", name, one_line(value));
   };
   const auto time = [&](std::string_view name, const std::optional<TimePoint>& at) {
-    if (at) line(name, format_time(*at));
+    if (at) line(name, wire::format_time(*at));
   };
   line("task", format_ref(task.ref));
   line("kind", task.kind);
@@ -116,8 +117,8 @@ void show_text(std::ostream& out, const Task& task, const std::vector<Attempt>& 
   line("attempts", std::to_string(task.attempt));
   line("retries", fmt::format("{} of {}", task.retries, task.retries_max));
   line("crashes", fmt::format("{} of {}", task.crashes, task.crashes_max));
-  line("timeout", task.timeout == Duration::zero() ? "none" : format_duration(task.timeout));
-  if (task.retention != Duration::zero()) line("retention", format_duration(task.retention));
+  line("timeout", task.timeout == Duration::zero() ? "none" : wire::format_duration(task.timeout));
+  if (task.retention != Duration::zero()) line("retention", wire::format_duration(task.retention));
   if (task.unique) line("unique", task.unique->key);
   time("created", task.created_at);
   time("due", task.run_at);
@@ -131,11 +132,12 @@ void show_text(std::ostream& out, const Task& task, const std::vector<Attempt>& 
   line("error", task.error);
   for (const Attempt& attempt : attempts) {
     out << fmt::format("\nattempt {}  {}, {}, worker {}: {}\n", attempt.number,
-                       format_time(attempt.started_at),
-                       format_duration(attempt.ended_at - attempt.started_at), attempt.worker,
+                       wire::format_time(attempt.started_at),
+                       wire::format_duration(attempt.ended_at - attempt.started_at), attempt.worker,
                        attempt.error.empty() ? "success" : one_line(attempt.error));
     for (const LogLine& log : attempt.logs) {
-      out << fmt::format("  {} {:<7} {}\n", format_time(log.at), to_string(log.level), one_line(log.text));
+      out << fmt::format("  {} {:<7} {}\n", wire::format_time(log.at), to_string(log.level),
+                         one_line(log.text));
     }
   }
 }
@@ -206,7 +208,7 @@ void add_filter(CLI::App& command, FilterArguments& filter) {
   add_string(command, "--kind", "KIND", filter.kind, "Of this kind; a * at its end matches by prefix");
   add_texts(command, "--state", "STATE", "In this state; may be given several times",
             [&filter](const std::string& text) {
-              filter.states.push_back(parse_name<State>("state", text, states));
+              filter.states.push_back(wire::parse_name<State>("state", text, states));
             });
   add_string(command, "--group", "NAME", filter.group, "Of this group");
   add_string(command, "--text", "TEXT", filter.text, "With this in id, payload or error");

@@ -9,7 +9,7 @@
 
 #include "cli/show.hpp"
 #include "cli/tasks.hpp"
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::cli {
 

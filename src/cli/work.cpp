@@ -14,7 +14,7 @@
 #include "cli/app.hpp"
 #include "cli/command_process.hpp"
 #include "cli/options.hpp"
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::cli {
 
@@ -132,7 +132,8 @@ std::pair<std::string, std::string> read_command(const std::string& text) {
 QueueWeight read_queue(const std::string& text) {
   const auto sign = text.rfind('=');
   if (sign == std::string::npos) return {text, 1};
-  return {text.substr(0, sign), static_cast<std::int32_t>(parse_integer(text.substr(sign + 1), 1, 1000))};
+  return {text.substr(0, sign),
+          static_cast<std::int32_t>(wire::parse_integer(text.substr(sign + 1), 1, 1000))};
 }
 
 }  // namespace
@@ -158,7 +159,7 @@ void add_work(Commands& commands) {
                "How long commands may go on when the worker is to end (20s)");
   command.add_flag("--no-scheduler", a.no_scheduler, "Fires no schedules of this store");
   add_text(command, "--log-level", "LEVEL", "debug, info (default), warning, error or silent",
-           [&a](const std::string& text) { a.log_level = parse_name<Level>("level", text, levels); });
+           [&a](const std::string& text) { a.log_level = wire::parse_name<Level>("level", text, levels); });
   commands.runs(command, [arguments](const Io& io) { return work(*arguments, io); });
 }
 

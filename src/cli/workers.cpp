@@ -10,7 +10,7 @@
 #include "cli/options.hpp"
 #include "cli/show.hpp"
 #include "cli/table.hpp"
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::cli {
 
@@ -58,7 +58,7 @@ int list(const ListArguments& arguments, const Io& io) {
     }
     table.add({worker.id, worker.host, std::to_string(worker.pid), worker.state,
                fmt::format("{}/{}", worker.busy, worker.slots), std::to_string(worker.stuck),
-               format_second(worker.started_at), format_second(worker.beat_at), queues});
+               wire::format_second(worker.started_at), wire::format_second(worker.beat_at), queues});
   }
   if (arguments.json) return ok;
   if (workers.empty()) {
@@ -88,7 +88,7 @@ void add_signal(Commands& commands, CLI::App& workers, Signal signal, const std:
       for (const WorkerInfo& worker : inspector.workers()) ids.push_back(worker.id);
       throw Error{ErrorKind::invalid,
                   fmt::format("there is no worker \"{}\"{}; `tidemill workers` lists them", arguments->id,
-                              suggestion(arguments->id, ids))};
+                              wire::suggestion(arguments->id, ids))};
     }
     io.out << fmt::format("{} was told to {}\n", arguments->id, to_string(signal));
     return ok;

@@ -1,4 +1,4 @@
-#include "cli/values.hpp"
+#include "wire/values.hpp"
 
 #include <algorithm>
 #include <array>
@@ -10,7 +10,7 @@
 
 #include <tidemill/error.hpp>
 
-namespace tidemill::cli {
+namespace tidemill::wire {
 
 namespace {
 
@@ -234,4 +234,4 @@ void refuse_name(std::string_view what, std::string_view text, std::span<const s
                                               either(names), suggestion(text, names))};
 }
 
-}  // namespace tidemill::cli
+}  // namespace tidemill::wire

@@ -8,10 +8,10 @@
 
 #include <tidemill/task.hpp>
 
-/// How durations, times and numbers are written on the command line and in JSON lines: read and shown here
-/// and nowhere else. Whatever does not read throws Error{invalid} that quotes it and says what would be
-/// right.
-namespace tidemill::cli {
+/// How durations, times and numbers are written on the command line, in JSON lines and over HTTP: read and
+/// shown here and nowhere else. Whatever does not read throws Error{invalid} that quotes it and says what
+/// would be right.
+namespace tidemill::wire {
 
 /// 90s, 5m, 1h30m, 500ms, 2d; units are d, h, m, s, ms and us. A bare 0 is zero.
 Duration parse_duration(std::string_view text);
@@ -50,4 +50,4 @@ E parse_name(std::string_view what, std::string_view text, std::span<const E> va
   refuse_name(what, text, names);
 }
 
-}  // namespace tidemill::cli
+}  // namespace tidemill::wire

@@ -1,0 +1,100 @@
+#include "server/problem.hpp"
+
+#include <array>
+
+#include <tidemill/json.hpp>
+
+namespace tidemill::server {
+
+namespace {
+
+struct Title {
+  std::string_view code, title;
+};
+constexpr std::array titles = {
+    Title{"invalid", "The request is not right"},
+    Title{"not_found", "There is no such thing"},
+    Title{"method_not_allowed", "This can't be done there"},
+    Title{"unsupported_media_type", "The body is of another type than it must be"},
+    Title{"too_large", "The request is too large"},
+    Title{"too_slow", "The request came too slowly"},
+    Title{"forbidden", "This is not allowed"},
+    Title{"bad_host", "The server is not known by this name"},
+    Title{"wrong_state", "The task's state doesn't allow it"},
+    Title{"unique_conflict", "Another task holds the key"},
+    Title{"conflict", "Something with that name exists"},
+    Title{"not_supported", "The store can't do that"},
+    Title{"store_unavailable", "The store can't be reached"},
+    Title{"shutting_down", "The server is stopping"},
+    Title{"unknown_outcome", "It may or may not have happened"},
+    Title{"internal", "The server failed"},
+};
+
+std::string_view title_of(std::string_view code) {
+  for (const Title& each : titles) {
+    if (each.code == code) return each.title;
+  }
+  return code;
+}
+
+}  // namespace
+
+Problem to_problem(const Error& error) {
+  switch (error.kind()) {
+    case ErrorKind::invalid:
+      return {400, "invalid", error.what()};
+    case ErrorKind::conflict:
+      return {409, "conflict", error.what()};
+    case ErrorKind::unsupported:
+      return {501, "not_supported", error.what()};
+    case ErrorKind::unavailable:
+      return {503, "store_unavailable", error.what()};
+    case ErrorKind::closed:
+      return {503, "shutting_down", error.what()};
+    case ErrorKind::unknown_outcome:
+      return {503, "unknown_outcome", error.what()};
+    case ErrorKind::corrupt:
+      break;
+  }
+  return {500, "internal", error.what()};
+}
+
+Problem to_problem(int status, std::string_view why) {
+  const std::string_view code = status == 413 || status == 431 ? "too_large"
+                                : status == 408                ? "too_slow"
+                                                               : "invalid";
+  return {status, std::string{code}, std::string{why}};
+}
+
+std::string to_json(const Problem& problem) {
+  std::string text;
+  json::Writer writer{text};
+  writer.open('{');
+  writer.member("type", "/api/v1/problems/" + problem.code);
+  writer.member("title", title_of(problem.code));
+  writer.member("status", problem.status);
+  writer.member("code", problem.code);
+  if (!problem.detail.empty()) writer.member("detail", problem.detail);
+  if (!problem.mistakes.empty()) {
+    writer.key("errors");
+    writer.open('[');
+    for (const Mistake& mistake : problem.mistakes) {
+      writer.comma();
+      writer.open('{');
+      writer.member("pointer", mistake.pointer);
+      writer.member("detail", mistake.detail);
+      writer.close('}');
+    }
+    writer.close(']');
+  }
+  writer.close('}');
+  return text;
+}
+
+http::Response to_response(const Problem& problem) {
+  http::Response response{problem.status, "application/problem+json", {}, to_json(problem)};
+  if (problem.status == 503) response.headers.emplace_back("Retry-After", "1");
+  return response;
+}
+
+}  // namespace tidemill::server

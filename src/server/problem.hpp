@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tidemill/error.hpp>
+
+#include "drivers/http/server.hpp"
+
+namespace tidemill::server {
+
+/// One mistake in what was sent: where it is, as an RFC 6901 pointer, and what would be right.
+struct Mistake {
+  std::string pointer = {};
+  std::string detail = {};
+};
+
+/// Why a request was not carried out: an RFC 9457 problem. Programs switch on `code`.
+struct Problem {
+  int status = 400;
+  std::string code = "invalid";
+  std::string detail = {};
+  std::vector<Mistake> mistakes = {};
+};
+
+Problem to_problem(const Error& error);
+/// A refusal of the transport: `status` says which.
+Problem to_problem(int status, std::string_view why);
+
+/// The object, as it stands in an answer or in one item of it.
+std::string to_json(const Problem& problem);
+http::Response to_response(const Problem& problem);
+
+}  // namespace tidemill::server

@@ -1,0 +1,214 @@
+#include "server/routes.hpp"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include <tidemill/json.hpp>
+
+#include "server/problem.hpp"
+#include "wire/values.hpp"
+
+namespace tidemill::server {
+
+namespace {
+
+std::optional<unsigned> digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return {};
+}
+
+std::string decoded(std::string_view text, bool plus_is_blank) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '+' && plus_is_blank) {
+      result += ' ';
+    } else if (text[i] != '%') {
+      result += text[i];
+    } else {
+      const auto high = i + 2 < text.size() ? digit(text[i + 1]) : std::nullopt;
+      const auto low = i + 2 < text.size() ? digit(text[i + 2]) : std::nullopt;
+      if (!high || !low) {
+        throw Problem{400, "invalid",
+                      fmt::format("\"{}\" is no percent escape; write % as %25", text.substr(i, 3))};
+      }
+      result += static_cast<char>(*high * 16 + *low);
+      i += 2;
+    }
+  }
+  return result;
+}
+
+/// What stands for each {name} of the pattern; none when the path is another one.
+std::optional<std::vector<std::string_view>> match(std::string_view pattern, std::string_view path) {
+  std::vector<std::string_view> found;
+  while (!pattern.empty() && !path.empty()) {
+    const std::size_t wanted = pattern.find('/', 1);
+    const std::size_t given = path.find('/', 1);
+    const std::string_view part = path.substr(0, given);
+    if (pattern.starts_with("/{")) {
+      if (part.size() < 2) return {};
+      found.push_back(part.substr(1));
+    } else if (pattern.substr(0, wanted) != part) {
+      return {};
+    }
+    pattern.remove_prefix(std::min(wanted, pattern.size()));
+    path.remove_prefix(std::min(given, path.size()));
+  }
+  if (!pattern.empty() || !path.empty()) return {};
+  return found;
+}
+
+std::vector<std::pair<std::string, std::string>> parse_query(std::string_view query) {
+  std::vector<std::pair<std::string, std::string>> found;
+  while (!query.empty()) {
+    const std::string_view part = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(part.size() + 1, query.size()));
+    if (part.empty()) continue;
+    const std::size_t sign = part.find('=');
+    found.emplace_back(decoded(part.substr(0, sign), true),
+                       sign == std::string_view::npos ? "" : decoded(part.substr(sign + 1), true));
+  }
+  return found;
+}
+
+void check_query(const Route& route, const Ask& ask) {
+  for (const auto& [name, value] : ask.query) {
+    if (std::ranges::find(route.parameters, name) != route.parameters.end()) continue;
+    throw Problem{
+        400, "invalid",
+        fmt::format("there is no parameter \"{}\" here{}", name, wire::suggestion(name, route.parameters))};
+  }
+}
+
+std::string_view without_port(std::string_view host) {
+  const std::size_t colon = host.rfind(':');
+  return colon == std::string_view::npos || host.ends_with(']') ? host : host.substr(0, colon);
+}
+
+/// "GET, POST".
+std::string joined(const std::vector<std::string>& words) {
+  return fmt::format("{}", fmt::join(words, ", "));
+}
+
+void write_parameters(json::Writer& writer, const Route& route) {
+  const auto parameter = [&](std::string_view name, std::string_view in) {
+    writer.comma();
+    writer.open('{');
+    writer.member("name", name);
+    writer.member("in", in);
+    writer.member("required", in == "path");
+    writer.key("schema");
+    writer.open('{');
+    writer.member("type", "string");
+    writer.close('}');
+    writer.close('}');
+  };
+  writer.key("parameters");
+  writer.open('[');
+  for (std::size_t at = route.pattern.find('{'); at != std::string::npos;
+       at = route.pattern.find('{', at + 1)) {
+    parameter(std::string_view{route.pattern}.substr(at + 1, route.pattern.find('}', at) - at - 1), "path");
+  }
+  for (const std::string& name : route.parameters) parameter(name, "query");
+  writer.close(']');
+}
+
+void write_operation(json::Writer& writer, const Route& route) {
+  std::string method = route.method;
+  std::ranges::transform(method, method.begin(), [](char c) { return static_cast<char>(c - 'A' + 'a'); });
+  writer.key(method);
+  writer.open('{');
+  writer.member("summary", route.summary);
+  write_parameters(writer, route);
+  writer.key("responses");
+  writer.open('{');
+  const auto answer = [&](std::string_view status, std::string_view what) {
+    writer.key(status);
+    writer.open('{');
+    writer.member("description", what);
+    writer.close('}');
+  };
+  answer("2XX", "Done");
+  answer("default", "An RFC 9457 problem, as application/problem+json");
+  writer.close('}');
+  writer.close('}');
+}
+
+}  // namespace
+
+void refuse_other_sites(const http::Request& request, std::span<const std::string> hosts) {
+  const std::string_view host = request.header("host");
+  if (!hosts.empty() && std::ranges::find(hosts, without_port(host)) == hosts.end()) {
+    throw Problem{403, "bad_host", fmt::format("this server is not known as \"{}\"", host)};
+  }
+  const std::string_view origin = request.header("origin");
+  if (origin.empty() || origin.substr(std::min(origin.find("//") + 2, origin.size())) == host) return;
+  throw Problem{403, "forbidden", fmt::format("pages of {} must not send requests here", origin)};
+}
+
+std::string_view Ask::parameter(std::string_view name, std::string_view otherwise) const {
+  for (const auto& [key, value] : query) {
+    if (key == name) return value;
+  }
+  return otherwise;
+}
+
+http::Response Routes::dispatch(const http::Request& request) const {
+  std::vector<std::string> allowed;
+  for (const Route& route : routes_) {
+    const auto parts = match(route.pattern, request.path);
+    if (!parts) continue;
+    // Whoever may GET may ask for the head of it.
+    if (route.method != request.method && !(route.method == "GET" && request.method == "HEAD")) {
+      allowed.push_back(route.method);
+      continue;
+    }
+    Ask ask{.request = request};
+    for (const std::string_view part : *parts) ask.path.push_back(decoded(part, false));
+    ask.query = parse_query(request.query);
+    check_query(route, ask);
+    return route.handle(ask);
+  }
+  if (allowed.empty()) {
+    throw Problem{
+        404, "not_found",
+        fmt::format("there is nothing at {}; /api/v1/openapi.json lists what there is", request.path)};
+  }
+  http::Response response =
+      to_response({405, "method_not_allowed",
+                   fmt::format("{} takes {} and not {}", request.path, joined(allowed), request.method)});
+  response.headers.emplace_back("Allow", joined(allowed));
+  return response;
+}
+
+std::string Routes::openapi(std::string_view version) const {
+  std::map<std::string, std::vector<const Route*>> paths;
+  for (const Route& route : routes_) paths[route.pattern].push_back(&route);
+  std::string text;
+  json::Writer writer{text};
+  writer.open('{');
+  writer.member("openapi", "3.1.0");
+  writer.key("info");
+  writer.open('{');
+  writer.member("title", "Tidemill");
+  writer.member("version", version);
+  writer.close('}');
+  writer.key("paths");
+  writer.open('{');
+  for (const auto& [pattern, routes] : paths) {
+    writer.key(pattern);
+    writer.open('{');
+    for (const Route* route : routes) write_operation(writer, *route);
+    writer.close('}');
+  }
+  writer.close('}');
+  writer.close('}');
+  return text;
+}
+
+}  // namespace tidemill::server

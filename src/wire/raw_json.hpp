@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+/// The text of values inside a document, as it was sent: a number that is read and written again can come out
+/// another way, and a payload must not.
+namespace tidemill::wire {
+
+/// The value of a member of an object; the last one of that name, as it counts. Empty when there is none by
+/// that spelling of its name. REQUIRES: `object` is JSON, and an object.
+std::string_view raw_member(std::string_view object, std::string_view name);
+
+/// REQUIRES: `array` is JSON, and an array.
+std::vector<std::string_view> raw_elements(std::string_view array);
+
+}  // namespace tidemill::wire
