@@ -159,6 +159,28 @@ TEST_F(HttpServer, AnAnswerMayComeLaterFromAnyThreadAndOnlyOnce) {
   EXPECT_THAT(peer.response(), HasSubstr("GET /next"));
 }
 
+// Why: the last share of a connection must not end on a thread that isn't the server's. How: each client
+// leaves as soon as it has its answer.
+TEST_F(HttpServer, ManyAnswersComeFromOtherThreads) {
+  start();
+  constexpr int each = 50;
+  std::atomic<int> right{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int k = 0; k < each; ++k) take_late()({.body = "from elsewhere"});
+    });
+    threads.emplace_back([&] {
+      for (int k = 0; k < each; ++k) {
+        right +=
+            ask(get("/late", "Connection: close\r\n")).find("from elsewhere") != std::string::npos ? 1 : 0;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 4 * each);
+}
+
 TEST_F(HttpServer, AnAnswerThatIsDroppedClosesTheConnection) {
   start();
   EXPECT_EQ(ask(get("/dropped")), "");

@@ -238,11 +238,14 @@ void Connection::handle() {
   request.body = std::move(message.body());
   request.peer = peer_;
   parser_.reset();
-  server_.handler(
-      std::move(request), Answer{[self = shared_from_this()](Response&& response) {
-        asio::dispatch(self->stream_.get_executor(),
-                       [self, response = std::move(response)]() mutable { self->send(std::move(response)); });
-      }});
+  // Connections live and end on the server's thread: whoever answers hands his share of this one over.
+  server_.handler(std::move(request), Answer{[self = shared_from_this()](Response&& response) mutable {
+                    const auto executor = self->stream_.get_executor();
+                    asio::dispatch(executor,
+                                   [self = std::move(self), response = std::move(response)]() mutable {
+                                     self->send(std::move(response));
+                                   });
+                  }});
 }
 
 void Connection::send(Response&& response) {
