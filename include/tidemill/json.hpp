@@ -113,6 +113,8 @@ class Writer {
   }
   void key(std::string_view name);
   void comma();
+  /// JSON that is there already, as it is. REQUIRES: it is one value.
+  void raw(std::string_view json);
 
  private:
   std::string& out_;

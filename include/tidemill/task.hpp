@@ -70,6 +70,8 @@ enum class OnConflict : std::uint8_t {
             ///< stays.
 };
 
+std::string_view to_string(OnConflict on_conflict) noexcept;
+
 /// A key that one task of its queue holds: until the task ends (completed, archived or deleted) or the window
 /// does, whichever is first; if it outlives the task, until the window does.
 struct Unique {

@@ -66,7 +66,7 @@ void refuse_full_queue(const bench::Plan& plan) {
 }
 
 std::string measured_json(const bench::Measured& measured, const std::string& url) {
-  return json_line([&](json::Writer& writer, std::string&) {
+  return json_line([&](json::Writer& writer) {
     const auto percentile = [&](const char* name, double share) {
       writer.member(name, measured.latencies ? std::optional{measured.latencies->at(share)} : std::nullopt);
     };

@@ -7,87 +7,83 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <boost/json.hpp>
 
 #include <tidemill/client.hpp>
 #include <tidemill/json.hpp>
 
 #include "cli/enqueue.hpp"
-#include "wire/raw_json.hpp"
+#include "cli/show.hpp"
+#include "wire/json_read.hpp"
+#include "wire/task_json.hpp"
 #include "wire/values.hpp"
 
 namespace tidemill::cli {
 
 namespace {
 
-namespace bj = boost::json;
-
 /// Enough that a commit costs little, and little enough that answers come soon.
 constexpr std::size_t batch_lines = 1000;
 constexpr std::size_t batch_bytes = 8U << 20U;
 
-[[noreturn]] void refuse(std::string_view field, std::string_view what) {
-  throw Error{ErrorKind::invalid, fmt::format("field \"{}\": {}", field, what)};
-}
-
-std::string text_of(const std::string& field, TextType type, const bj::value& value) {
-  const bool flag = type == TextType::truth || type == TextType::key;
-  if (flag && value.is_bool()) return value.get_bool() ? "true" : "false";
-  if (type == TextType::number && value.is_int64()) return std::to_string(value.get_int64());
-  if (type != TextType::truth && type != TextType::number && value.is_string())
-    return std::string{value.get_string()};
+/// The option's value, as it would stand on the command line.
+std::string text_of(TextType type, const wire::JsonValue& value) {
   switch (type) {
     case TextType::number:
-      refuse(field, "must be a whole number");
+      return std::to_string(value.small());
     case TextType::truth:
-      refuse(field, "must be true or false");
+      return value.truth() ? "true" : "false";
     case TextType::key:
-      refuse(field, "must be true, false or a text in quotes");
+      if (value.is_bool()) return value.truth() ? "true" : "false";
+      if (!value.is_text()) value.refuse("must be true, false or a text in quotes");
+      [[fallthrough]];
     case TextType::text:
       break;
   }
-  refuse(field, "must be a text in quotes");
+  return value.text();
 }
 
-void read_headers(const bj::value& value, Draft& draft) {
-  if (!value.is_object()) refuse("headers", R"(must be an object such as {"trace":"7f"})");
-  for (const auto& [name, text] : value.get_object()) {
-    if (!text.is_string())
-      refuse("headers", fmt::format("the value of \"{}\" must be a text in quotes", std::string{name}));
-    draft.task.options.headers[std::string{name}] = text.get_string();
-  }
+/// The name in JSON lines of the option: `unique_for`.
+std::string field_name(const TaskOption& option) {
+  std::string name = option.name;
+  std::ranges::replace(name, '-', '_');
+  return name;
 }
 
-std::vector<std::string> known_fields() {
-  std::vector<std::string> names{"kind", "payload", "payload_text", "headers"};
+const TaskOption* find_option(std::string_view field) {
   for (const TaskOption& option : task_options()) {
-    if (option.name == "header") continue;
-    names.push_back(option.name);
-    std::replace(names.back().begin(), names.back().end(), '-', '_');
+    if (option.name != "header" && field_name(option) == field) return &option;
   }
-  return names;
+  return nullptr;
 }
 
-void read_option(const std::string& field, const bj::value& value, Draft& draft) {
-  std::string name = field;
-  std::replace(name.begin(), name.end(), '_', '-');
-  for (const TaskOption& option : task_options()) {
-    if (option.name != name || name == "header" || field.find('-') != std::string::npos) continue;
-    const std::string text = text_of(field, option.json, value);
-    if (option.json == TextType::key && value.is_bool()) {
-      draft.is_unique = value.get_bool();
-      draft.unique.key.clear();
-      return;
-    }
-    try {
-      option.set(draft, text);
-    } catch (const Error& error) {
-      refuse(field, error.what());
-    }
+void read_option(const TaskOption& option, const wire::JsonValue& value, Draft& draft) {
+  const std::string text = text_of(option.json, value);
+  if (option.json == TextType::key && value.is_bool()) {
+    draft.is_unique = value.truth();
+    draft.unique.key.clear();
     return;
   }
+  value.checked([&] { option.set(draft, text); });
+}
+
+/// The API's fields, and the command line's options by their names.
+void read_field(const std::string& name, const wire::JsonValue& value, Draft& draft) {
+  const TaskOption* option = find_option(name);
+  if (option != nullptr && !(option->json == TextType::key && value.is_object())) {
+    read_option(*option, value, draft);
+    return;
+  }
+  const auto members = wire::task_members();
+  const auto member = std::ranges::find(members, std::string_view{name}, &wire::JsonMember<NewTask>::name);
+  if (member != members.end()) {
+    member->read(draft.task, value);
+    return;
+  }
+  std::vector<std::string> names;
+  for (const auto& each : members) names.emplace_back(each.name);
+  for (const TaskOption& each : task_options()) names.push_back(field_name(each));
   throw Error{ErrorKind::invalid,
-              fmt::format("there is no field \"{}\"{}", field, wire::suggestion(field, known_fields()))};
+              fmt::format("there is no field \"{}\"{}", name, wire::suggestion(name, names))};
 }
 
 struct Line {
@@ -182,15 +178,12 @@ void LinesRun::answer(const Line& line) {
   const bool no = refused(answer, line.task.options);
   ++(no ? counts_.refused : answer.put == Put::exists ? counts_.existed : counts_.enqueued);
   if (arguments_.json) {
-    std::string text;
-    json::Writer writer{text};
-    writer.open('{');
-    writer.member("line", line.number);
-    writer.member("put", to_string(answer.put));
-    if (!answer.id.empty()) writer.member("id", answer.id);
-    if (!answer.why.empty()) writer.member("why", answer.why);
-    writer.close('}');
-    io_.out << text << '\n';
+    io_.out << json_line([&](json::Writer& writer) {
+      writer.member("line", line.number);
+      writer.member("put", to_string(answer.put));
+      wire::member_text(writer, "id", answer.id);
+      wire::member_text(writer, "why", answer.why);
+    });
   } else if (no) {
     io_.err << fmt::format("tidemill: line {}: {}\n", line.number, answer.why);
   } else {
@@ -207,32 +200,17 @@ void LinesRun::tell_progress() {
 
 }  // namespace
 
-void read_line(std::string_view line, Draft& draft) {
-  bj::error_code failure;
-  const bj::value value = bj::parse(bj::string_view{line.data(), line.size()}, failure);
-  if (failure) throw Error{ErrorKind::invalid, fmt::format("this is no JSON ({})", failure.message())};
-  if (!value.is_object())
+void read_line(std::string_view line, Draft& draft) try {
+  const wire::JsonDocument document{line};
+  if (!document.root().is_object())
     throw Error{ErrorKind::invalid, R"(this is no object; write {"kind":"mail:send","payload":…})"};
-  const bj::object& object = value.get_object();
-  if (object.contains("payload") && object.contains("payload_text")) {
-    refuse("payload_text", "there is a payload as well; give one of them");
-  }
-  for (const auto& [name, member] : object) {
-    const std::string field{name};
-    if (field == "kind") {
-      draft.task.kind = text_of(field, TextType::text, member);
-    } else if (field == "payload") {
-      const std::string_view raw = wire::raw_member(line, field);
-      draft.task.payload = raw.empty() ? bj::serialize(member) : std::string{raw};
-    } else if (field == "payload_text") {
-      draft.task.payload = text_of(field, TextType::text, member);
-    } else if (field == "headers") {
-      read_headers(member, draft);
-    } else {
-      read_option(field, member, draft);
-    }
-  }
-  if (!object.contains("kind")) refuse("kind", "is missing");
+  draft.task.kind.clear();
+  draft.task.payload.clear();
+  for (const auto& [name, value] : document.root().members()) read_field(name, value, draft);
+  if (draft.task.kind.empty()) throw Error{ErrorKind::invalid, "field \"kind\": is missing"};
+} catch (const wire::BadValue& bad) {
+  if (bad.pointer().empty()) throw Error{ErrorKind::invalid, bad.what()};
+  throw Error{ErrorKind::invalid, fmt::format("field \"{}\": {}", bad.pointer().substr(1), bad.what())};
 }
 
 int enqueue_lines(const EnqueueArguments& arguments, const Io& io) {

@@ -26,7 +26,7 @@ struct Arguments {
 int migrate_store(const Arguments& arguments, const Io& io) {
   const Migration migration = migrate(url_of(arguments.store));
   if (arguments.json) {
-    io.out << json_line([&](json::Writer& writer, std::string&) {
+    io.out << json_line([&](json::Writer& writer) {
       writer.member("from", migration.from);
       writer.member("to", migration.to);
     });

@@ -42,7 +42,7 @@ std::uint64_t count_of(const QueueInfo& queue, State state) {
 }
 
 std::string queue_json(const QueueInfo& queue) {
-  return json_line([&](json::Writer& writer, std::string&) {
+  return json_line([&](json::Writer& writer) {
     writer.member("queue", queue.name);
     writer.member("paused", queue.paused);
     writer.member("oldest", seconds(queue.oldest));
@@ -130,8 +130,8 @@ int stats(const StatsArguments& arguments, const Io& io) {
     const std::uint64_t runs = row.success + row.failure;
     const double mean = runs == 0 ? 0 : seconds(row.busy) / static_cast<double>(runs);
     if (arguments.json) {
-      io.out << json_line([&](json::Writer& writer, std::string&) {
-        member_time(writer, "at", row.at);
+      io.out << json_line([&](json::Writer& writer) {
+        wire::member_time(writer, "at", row.at);
         writer.member("queue", row.queue);
         writer.member("kind", row.kind);
         writer.member("success", row.success);

@@ -53,7 +53,7 @@ struct ListArguments {
 };
 
 std::string schedule_json(const ScheduleInfo& info) {
-  return json_line([&](json::Writer& writer, std::string& text) {
+  return json_line([&](json::Writer& writer) {
     const Schedule& schedule = info.schedule;
     writer.member("id", schedule.id);
     writer.member("spec", schedule.spec);
@@ -65,11 +65,11 @@ std::string schedule_json(const ScheduleInfo& info) {
     writer.member("jitter", seconds(schedule.jitter));
     writer.member("queue", schedule.options.queue);
     writer.member("kind", schedule.kind);
-    member_payload(writer, text, schedule.payload);
+    wire::member_payload(writer, schedule.payload);
     writer.member("owner", info.owner);
     writer.member("paused", info.paused);
-    member_time(writer, "next", info.next);
-    member_time(writer, "last", info.last);
+    wire::member_time(writer, "next", info.next);
+    wire::member_time(writer, "last", info.last);
   });
 }
 

@@ -18,18 +18,6 @@ namespace {
 
 constexpr std::array conflicts = {OnConflict::keep, OnConflict::reject, OnConflict::replace};
 
-std::string_view to_string(OnConflict on_conflict) {
-  switch (on_conflict) {
-    case OnConflict::keep:
-      return "keep";
-    case OnConflict::reject:
-      return "reject";
-    case OnConflict::replace:
-      return "replace";
-  }
-  return "?";
-}
-
 std::int32_t integer(std::string_view text) {
   // What makes sense is the library's to say.
   return static_cast<std::int32_t>(wire::parse_integer(text, std::numeric_limits<std::int32_t>::min(),
@@ -44,16 +32,8 @@ bool truth(std::string_view text) {
 }
 
 void set_on_conflict(Draft& draft, std::string_view text) {
-  std::vector<std::string> names;
-  for (const OnConflict value : conflicts) {
-    names.emplace_back(to_string(value));
-    if (names.back() == text) {
-      draft.unique.on_conflict = value;
-      draft.has_unique_details = true;
-      return;
-    }
-  }
-  wire::refuse_name("way out of a conflict", text, names);
+  draft.unique.on_conflict = wire::parse_name<OnConflict>("way out of a conflict", text, conflicts);
+  draft.has_unique_details = true;
 }
 
 void set_unique(Draft& draft, std::string_view key) {

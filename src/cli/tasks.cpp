@@ -78,7 +78,7 @@ int list(const ListArguments& arguments, const Io& io) {
     const Page page = inspector.tasks(query);
     for (const Task& task : page.tasks) {
       if (arguments.json) {
-        io.out << json_line([&](json::Writer& writer, std::string& text) { members(writer, text, task); });
+        io.out << json_line([&](json::Writer& writer) { members(writer, task); });
       } else {
         add_row(table, task);
       }
@@ -90,7 +90,7 @@ int list(const ListArguments& arguments, const Io& io) {
   } while (!query.cursor.empty() && (arguments.all || query.limit > 0));
   if (arguments.json) {
     if (query.cursor.empty()) return ok;
-    io.out << json_line([&](json::Writer& writer, std::string&) { writer.member("cursor", query.cursor); });
+    io.out << json_line([&](json::Writer& writer) { writer.member("cursor", query.cursor); });
     return ok;
   }
   if (count > 0) table.print(io.out);
@@ -164,15 +164,10 @@ int show(const ShowArguments& arguments, const Io& io) {
     show_text(io.out, *task, attempts);
     return ok;
   }
-  io.out << json_line([&](json::Writer& writer, std::string& text) {
-    members(writer, text, *task);
+  io.out << json_line([&](json::Writer& writer) {
+    members(writer, *task);
     writer.key("attempts");
-    writer.open('[');
-    for (const Attempt& attempt : attempts) {
-      writer.comma();
-      write(writer, attempt);
-    }
-    writer.close(']');
+    wire::write_array(writer, attempts, [](json::Writer& out, const Attempt& each) { write(out, each); });
   });
   return ok;
 }

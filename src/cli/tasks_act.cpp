@@ -72,7 +72,7 @@ int act_on_each(const ActArguments& arguments, const Io& io) {
     const bool good = answers[i] == Changed::changed || answers[i] == Changed::signalled;
     if (!good) code = failed;
     if (arguments.json) {
-      io.out << json_line([&](json::Writer& writer, std::string&) {
+      io.out << json_line([&](json::Writer& writer) {
         writer.member("queue", refs[i].queue);
         writer.member("id", refs[i].id);
         writer.member("answer", to_string(answers[i]));
@@ -103,7 +103,7 @@ int act_on_all(const ActArguments& arguments, const Io& io) {
   const BulkResult result = inspector.act(arguments.act, arguments.filter.filter(), 500, progress);
   if (io.terminal) io.err << '\r';
   if (arguments.json) {
-    io.out << json_line([&](json::Writer& writer, std::string&) {
+    io.out << json_line([&](json::Writer& writer) {
       writer.member("changed", result.changed);
       writer.member("unchanged", result.unchanged);
     });

@@ -28,7 +28,7 @@ struct ListArguments {
 };
 
 std::string worker_json(const WorkerInfo& worker) {
-  return json_line([&](json::Writer& writer, std::string&) {
+  return json_line([&](json::Writer& writer) {
     writer.member("id", worker.id);
     writer.member("host", worker.host);
     writer.member("pid", worker.pid);
@@ -37,8 +37,8 @@ std::string worker_json(const WorkerInfo& worker) {
     writer.member("slots", worker.slots);
     writer.member("busy", worker.busy);
     writer.member("stuck", worker.stuck);
-    member_time(writer, "started_at", worker.started_at);
-    member_time(writer, "beat_at", worker.beat_at);
+    wire::member_time(writer, "started_at", worker.started_at);
+    wire::member_time(writer, "beat_at", worker.beat_at);
   });
 }
 

@@ -85,6 +85,8 @@ void Writer::key(std::string_view name) {
   out_ += ':';
 }
 
+void Writer::raw(std::string_view json) { out_ += json; }
+
 void Writer::null() { out_ += "null"; }
 void Writer::write(bool value) { out_ += value ? "true" : "false"; }
 void Writer::write(std::int64_t value) { fmt::format_to(std::back_inserter(out_), "{}", value); }

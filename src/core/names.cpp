@@ -31,6 +31,7 @@ using Names = std::string_view;
 constexpr std::array states = {Names{"gone"},  Names{"scheduled"}, Names{"pending"},  Names{"active"},
                                Names{"retry"}, Names{"completed"}, Names{"archived"}, Names{"aggregating"},
                                Names{"held"},  Names{"blocked"}};
+constexpr std::array conflicts = {Names{"keep"}, Names{"reject"}, Names{"replace"}};
 constexpr std::array levels = {Names{"debug"}, Names{"info"}, Names{"warning"}, Names{"error"},
                                Names{"silent"}};
 constexpr std::array puts = {Names{"created"}, Names{"replaced"}, Names{"exists"}, Names{"busy"},
@@ -61,6 +62,7 @@ static_assert(states.size() == state_count);
 
 std::string_view to_string(State state) noexcept { return name(states, state); }
 std::optional<State> parse_state(std::string_view text) noexcept { return parse<State>(states, text); }
+std::string_view to_string(OnConflict what) noexcept { return name(conflicts, what); }
 std::string_view to_string(Level level) noexcept { return name(levels, level); }
 std::optional<Level> parse_level(std::string_view text) noexcept { return parse<Level>(levels, text); }
 std::string_view to_string(Put put) noexcept { return name(puts, put); }

@@ -36,10 +36,6 @@ bj::value encode(std::string_view text) {
 bj::value encode(Duration duration) { return duration.count(); }
 bj::value encode(TimePoint instant) { return instant.time_since_epoch().count(); }
 
-constexpr std::string_view to_string(OnConflict what) {
-  return what == OnConflict::keep ? "keep" : what == OnConflict::reject ? "reject" : "replace";
-}
-
 bj::object encode(const Unique& unique) {
   return {{"key", encode(std::string_view{unique.key})},
           {"window_us", encode(unique.window)},

@@ -36,19 +36,32 @@ std::string_view trimmed(std::string_view text, std::size_t begin, std::size_t e
   return text.substr(begin, text.find_last_not_of(blanks, end - 1) + 1 - begin);
 }
 
+/// Calls `take(name, value)` for each member, the name as it is spelled.
+template <class Take>
+void each_member(std::string_view object, Take take) {
+  std::size_t at = skip_blanks(object, object.find('{') + 1);
+  while (at < object.size() && object[at] == '"') {
+    const std::size_t name_end = skip_string(object, at);
+    const std::size_t begin = skip_blanks(object, object.find(':', name_end) + 1);
+    const std::size_t end = skip_value(object, begin);
+    take(object.substr(at + 1, name_end - at - 2), trimmed(object, begin, end));
+    at = skip_blanks(object, end + 1);
+  }
+}
+
 }  // namespace
 
 std::string_view raw_member(std::string_view object, std::string_view name) {
   std::string_view found;
-  std::size_t at = skip_blanks(object, object.find('{') + 1);
-  while (at < object.size() && object[at] == '"') {
-    const std::size_t name_end = skip_string(object, at);
-    const bool wanted = object.substr(at + 1, name_end - at - 2) == name;
-    const std::size_t begin = skip_blanks(object, object.find(':', name_end) + 1);
-    const std::size_t end = skip_value(object, begin);
-    if (wanted) found = trimmed(object, begin, end);
-    at = skip_blanks(object, end + 1);
-  }
+  each_member(object, [&](std::string_view each, std::string_view value) {
+    if (each == name) found = value;
+  });
+  return found;
+}
+
+std::vector<std::string_view> raw_members(std::string_view object) {
+  std::vector<std::string_view> found;
+  each_member(object, [&](std::string_view, std::string_view value) { found.push_back(value); });
   return found;
 }
 

@@ -11,6 +11,9 @@ namespace tidemill::wire {
 /// that spelling of its name. REQUIRES: `object` is JSON, and an object.
 std::string_view raw_member(std::string_view object, std::string_view name);
 
+/// The values of all members, in the order they stand. REQUIRES: `object` is JSON, and an object.
+std::vector<std::string_view> raw_members(std::string_view object);
+
 /// REQUIRES: `array` is JSON, and an array.
 std::vector<std::string_view> raw_elements(std::string_view array);
 

@@ -151,7 +151,7 @@ TEST_F(EnqueueTest, EachWrongLineIsNamedAndTheOthersGoIn) {
        {"line 2: this is no JSON", R"(line 3: there is no field "dealy"; did you mean "delay"?)",
         R"(line 4: field "delay": must be a text)", R"(line 5: field "delay": "5 minutes" is no)",
         R"(line 6: field "kind": is missing)", "line 7: this is no object", "line 8: priority is 1000",
-        R"(line 9: field "payload_text")", R"(line 10: field "headers")", "enqueued 2 of 11, 9 refused"}) {
+        R"(line 9: field "payload_text")", R"(line 10: field "headers/x")", "enqueued 2 of 11, 9 refused"}) {
     EXPECT_THAT(ran.err, HasSubstr(said));
   }
   const Ran json = run_with(lines, {"enqueue", "--from-json-lines", "--json"});

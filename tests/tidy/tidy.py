@@ -25,7 +25,7 @@ LAYERS = {
 # Which folders of src/ may include a third party's headers; fmt is open to all. Elsewhere they would be one more
 # thing to know, and one more to replace.
 THIRD_PARTIES = {
-    "boost": {"core", "cli", "server", "drivers/http"},
+    "boost": {"core", "wire", "server", "drivers/http"},
     "CLI": {"cli"},
     "date": {"core"},
     "openssl": {"core"},

@@ -15,6 +15,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 
@@ -67,7 +68,7 @@ std::string_view Request::header(std::string_view name) const {
 // ---- Answer
 
 struct Answer::Once {
-  explicit Once(Send s) : send(std::move(s)) {}
+  Once(Send s, Watch w) : send(std::move(s)), watch(std::move(w)) {}
   ~Once() {
     if (!done.exchange(true)) send(Response{.status = 0});
   }
@@ -75,15 +76,46 @@ struct Answer::Once {
   Once& operator=(const Once&) = delete;
 
   Send send;
+  Watch watch;
   std::atomic<bool> done{false};
 };
 
-Answer::Answer(Send send) : once_(std::make_shared<Once>(std::move(send))) {}
+Answer::Answer(Send send, Watch watch) : once_(std::make_shared<Once>(std::move(send), std::move(watch))) {}
 
 void Answer::operator()(Response response) const {
   if (once_->done.exchange(true)) return;
   const Send send = std::exchange(once_->send, {});  // Lets go of the connection.
   send(std::move(response));
+}
+
+void Answer::watch(std::function<void()> gone) const {
+  if (once_->watch) once_->watch(std::move(gone));
+}
+
+// ---- Stream
+
+bool Stream::write(std::string_view bytes) {
+  const std::lock_guard lock{mutex_};
+  if (over_) return false;
+  if (waiting_.size() + bytes.size() > waiting_max_) {
+    waiting_.clear();
+    over_ = true;
+  } else {
+    waiting_ += bytes;
+  }
+  if (on_write_) on_write_();
+  return !over_;
+}
+
+void Stream::end() {
+  const std::lock_guard lock{mutex_};
+  over_ = true;
+  if (on_write_) on_write_();
+}
+
+bool Stream::over() const {
+  const std::lock_guard lock{mutex_};
+  return over_;
 }
 
 // ---- Connection
@@ -127,6 +159,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Between two requests: closes at once. Else the answer under way is the last one.
   void close_if_idle() {
     if (idle_) stream_.cancel();
+    if (streamed_) streamed_->end();
   }
 
  private:
@@ -140,6 +173,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void handle();
   void send(Response&& response);
   void write(bool keep);
+  void watch(std::function<void()> gone);
+  void open_stream();
+  void pump();
+  void end_stream();
   void refuse(beast::error_code error);
   void linger(std::size_t reads);
   void close();
@@ -153,7 +190,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   std::optional<Message> message_;
+  std::shared_ptr<Stream> streamed_;
+  std::string chunk_;  // On its way.
   bool idle_ = false;
+  bool watched_ = false;
   bool head_ = false;
   bool keep_ = false;
 };
@@ -239,26 +279,50 @@ void Connection::handle() {
   request.peer = peer_;
   parser_.reset();
   // Connections live and end on the server's thread: whoever answers hands his share of this one over.
-  server_.handler(std::move(request), Answer{[self = shared_from_this()](Response&& response) mutable {
-                    const auto executor = self->stream_.get_executor();
-                    asio::dispatch(executor,
-                                   [self = std::move(self), response = std::move(response)]() mutable {
-                                     self->send(std::move(response));
-                                   });
-                  }});
+  server_.handler(std::move(request),
+                  Answer{[self = shared_from_this()](Response&& response) mutable {
+                           const auto executor = self->stream_.get_executor();
+                           asio::dispatch(executor,
+                                          [self = std::move(self), response = std::move(response)]() mutable {
+                                            self->send(std::move(response));
+                                          });
+                         },
+                         [weak = weak_from_this()](std::function<void()> gone) {
+                           const auto self = weak.lock();
+                           if (!self) return gone();
+                           asio::dispatch(self->stream_.get_executor(),
+                                          [self, gone = std::move(gone)] { self->watch(gone); });
+                         }});
+}
+
+/// Until an answer goes out: a peer that sends nothing more, and then closes, is seen by a read of nothing.
+void Connection::watch(std::function<void()> gone) {
+  if (message_) return;
+  watched_ = true;
+  stream_.socket().async_wait(
+      tcp::socket::wait_read, [self = shared_from_this(), gone = std::move(gone)](beast::error_code error) {
+        if (error || self->message_) return;
+        char byte = 0;
+        beast::error_code end;
+        self->stream_.socket().receive(asio::buffer(&byte, 1), tcp::socket::message_peek, end);
+        if (end) gone();
+      });
 }
 
 void Connection::send(Response&& response) {
   if (response.status == 0) return close();
+  if (std::exchange(watched_, false)) stream_.cancel();
   message_.emplace();
   message_->version(11);
   message_->result(static_cast<unsigned>(response.status));
   if (!response.content_type.empty()) message_->set(bh::field::content_type, response.content_type);
   for (const auto& [name, value] : response.headers) message_->set(name, value);
-  const bool keep = keep_ && !server_.stopping;
+  streamed_ = std::move(response.stream);
+  const bool keep = keep_ && !server_.stopping && !streamed_;
   message_->keep_alive(keep);
   const bool bodiless = response.status == 204 || response.status == 304;
-  if (!bodiless) message_->content_length(response.body.size());
+  // The end of a stream is that of its connection.
+  if (!bodiless && !streamed_) message_->content_length(response.body.size());
   if (!head_ && !bodiless) message_->body() = std::move(response.body);
   write(keep);
 }
@@ -269,12 +333,62 @@ void Connection::write(bool keep) {
                   [self = shared_from_this(), keep](beast::error_code error, std::size_t) {
                     self->stream_.expires_never();
                     self->message_.reset();
+                    if (self->streamed_) return error ? self->end_stream() : self->open_stream();
                     if (error) return self->close();
                     if (keep) return self->await_request();
                     beast::error_code ignored;
                     self->stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
                     self->linger(linger_reads);
                   });
+}
+
+void Connection::open_stream() {
+  {
+    const std::lock_guard lock{streamed_->mutex_};
+    streamed_->on_write_ = [weak = weak_from_this(), executor = stream_.get_executor()] {
+      asio::post(executor, [weak] {
+        if (const auto self = weak.lock()) self->pump();
+      });
+    };
+  }
+  // Nothing more is expected of the peer, so what can be read is his end.
+  stream_.async_read_some(buffer_.prepare(1), [self = shared_from_this()](beast::error_code, std::size_t) {
+    self->end_stream();
+  });
+  pump();
+}
+
+void Connection::pump() {
+  if (!chunk_.empty() || !streamed_) return;
+  bool over = false;
+  {
+    const std::lock_guard lock{streamed_->mutex_};
+    std::swap(chunk_, streamed_->waiting_);
+    over = streamed_->over_;
+  }
+  if (chunk_.empty()) {
+    if (over) end_stream();
+    return;
+  }
+  stream_.expires_after(server_.options.body_timeout);
+  asio::async_write(stream_, asio::buffer(chunk_),
+                    [self = shared_from_this()](beast::error_code error, std::size_t) {
+                      self->stream_.expires_never();
+                      self->chunk_.clear();
+                      if (error) return self->end_stream();
+                      self->pump();
+                    });
+}
+
+void Connection::end_stream() {
+  if (!streamed_) return;
+  {
+    const std::lock_guard lock{streamed_->mutex_};
+    streamed_->over_ = true;
+    streamed_->on_write_ = {};
+  }
+  streamed_.reset();
+  close();
 }
 
 /// The connection ends, as nobody can tell where the next request would begin.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,11 +29,37 @@ struct Request {
   std::string_view header(std::string_view name) const;
 };
 
+/// The body of an answer that has no end yet: what is written goes out at once, in the order it was written.
+///
+/// Thread safety: all members may be called from any thread.
+class Stream {
+ public:
+  /// A reader that lets more than so many bytes wait is too slow.
+  explicit Stream(std::size_t waiting_max = 1U << 20U) : waiting_max_(waiting_max) {}
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  /// Doesn't wait. False when the reader has gone or is too slow, which ends the stream.
+  bool write(std::string_view bytes);
+  /// Nothing more will come; what has been written still goes out.
+  void end();
+  bool over() const;
+
+ private:
+  friend class Connection;
+  const std::size_t waiting_max_;
+  mutable std::mutex mutex_;
+  std::string waiting_;             // Guarded by mutex_.
+  bool over_ = false;               // Guarded by mutex_.
+  std::function<void()> on_write_;  // Guarded by mutex_.
+};
+
 struct Response {
   int status = 200;
   std::string content_type = "application/json";
   Headers headers = {};
   std::string body = {};
+  std::shared_ptr<Stream> stream = {};  ///< Its bytes come after those of `body`.
 };
 
 /// The right to answer one request, once, from any thread. Later calls do nothing; when it goes unanswered
@@ -40,8 +67,12 @@ struct Response {
 class Answer {
  public:
   using Send = std::function<void(Response&&)>;
-  explicit Answer(Send send);
+  using Watch = std::function<void(std::function<void()>)>;
+  explicit Answer(Send send, Watch watch = {});
   void operator()(Response response) const;
+  /// For answers that may take long: `gone` is called, on the server's thread, when the other side closes the
+  /// connection before it has been answered. Must not block.
+  void watch(std::function<void()> gone) const;
 
  private:
   struct Once;

@@ -1,0 +1,95 @@
+#include "wire/json_write.hpp"
+
+#include <algorithm>
+
+#include <boost/json.hpp>
+
+#include <tidemill/log.hpp>
+
+#include "wire/base64.hpp"
+#include "wire/values.hpp"
+
+namespace tidemill::wire {
+
+namespace {
+
+namespace bj = boost::json;
+
+bool is_text(std::string_view bytes) {
+  if (bytes.find('\0') != std::string_view::npos) return false;
+  // Only UTF-8 gets through a JSON string as it is.
+  std::string quoted{"\""};
+  for (const char c : bytes) {
+    if (static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\') quoted += c;
+  }
+  return is_json(quoted + '"');
+}
+
+}  // namespace
+
+bool is_json(std::string_view text) {
+  bj::error_code failure;
+  bj::parse(bj::string_view{text.data(), text.size()}, failure);
+  return !failure;
+}
+
+void member_time(json::Writer& writer, std::string_view name, const std::optional<TimePoint>& time) {
+  if (time) writer.member(name, format_time(*time));
+}
+
+void member_text(json::Writer& writer, std::string_view name, std::string_view text) {
+  if (!text.empty()) writer.member(name, text);
+}
+
+void member_payload(json::Writer& writer, std::string_view payload) {
+  if (!is_json(payload)) {
+    writer.member("payload_text", payload);
+    return;
+  }
+  writer.key("payload");
+  // Line breaks can only stand between values, as strings have none that are not escaped.
+  std::string text{payload};
+  std::ranges::replace_if(text, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  writer.raw(text);
+}
+
+void member_logs(json::Writer& writer, std::span<const LogLine> lines) {
+  writer.key("logs");
+  write_array(writer, lines, [](json::Writer& out, const LogLine& line) {
+    out.open('{');
+    member_time(out, "at", line.at);
+    out.member("level", to_string(line.level));
+    out.member("text", line.text);
+    out.close('}');
+  });
+}
+
+void member_body(json::Writer& writer, std::string_view name, std::string_view bytes) {
+  member_object(writer, name, [&] {
+    const bool json = is_json(bytes);
+    const bool text = json || is_text(bytes);
+    writer.member("format", json ? "json" : text ? "text" : "binary");
+    writer.member("bytes", bytes.size());
+    if (text) {
+      writer.member("text", bytes);
+    } else {
+      writer.member("base64", encode_base64(bytes));
+    }
+  });
+}
+
+void member_payload_exactly(json::Writer& writer, std::string_view payload) {
+  constexpr std::string_view blanks = " \t\r\n";
+  const bool trimmed = !payload.empty() && blanks.find(payload.front()) == std::string_view::npos &&
+                       blanks.find(payload.back()) == std::string_view::npos;
+  if (trimmed && is_json(payload)) {
+    writer.key("payload");
+    writer.raw(payload);
+  } else if (is_text(payload)) {
+    writer.member("payload_text", payload);
+  } else {
+    writer.member("payload_base64", encode_base64(payload));
+  }
+}
+
+}  // namespace tidemill::wire

@@ -1,0 +1,176 @@
+#include "wire/task_json.hpp"
+
+#include <array>
+
+#include "wire/json_write.hpp"
+#include "wire/values.hpp"
+
+namespace tidemill::wire {
+
+namespace {
+
+/// Of a payload, in lists.
+constexpr std::size_t preview_bytes = 256;
+
+using UniqueMember = JsonMember<Unique>;
+constexpr std::array unique_members = {
+    UniqueMember{"key", [](Unique& u, const JsonValue& v) { u.key = v.text(); }},
+    UniqueMember{"for", [](Unique& u, const JsonValue& v) { u.window = v.duration(); }},
+    UniqueMember{"outlives_task", [](Unique& u, const JsonValue& v) { u.outlives_task = v.truth(); }},
+    UniqueMember{"on_conflict",
+                 [](Unique& u, const JsonValue& v) {
+                   static constexpr std::array all = {OnConflict::keep, OnConflict::reject,
+                                                      OnConflict::replace};
+                   u.on_conflict = v.name<OnConflict>("way out of a conflict", all);
+                 }},
+};
+
+void read_payload_once(NewTask& task, const JsonValue& value, std::string payload) {
+  if (!task.payload.empty()) value.refuse("there is another payload as well; give one of them");
+  task.payload = std::move(payload);
+}
+
+using Member = JsonMember<NewTask>;
+constexpr std::array members = {
+    Member{"kind", [](NewTask& t, const JsonValue& v) { t.kind = v.text(); }},
+    Member{"payload", [](NewTask& t, const JsonValue& v) { read_payload_once(t, v, std::string{v.raw()}); }},
+    Member{"payload_text", [](NewTask& t, const JsonValue& v) { read_payload_once(t, v, v.text()); }},
+    Member{"payload_base64", [](NewTask& t, const JsonValue& v) { read_payload_once(t, v, v.base64()); }},
+    Member{"queue", [](NewTask& t, const JsonValue& v) { t.options.queue = v.text(); }},
+    Member{"id", [](NewTask& t, const JsonValue& v) { t.options.id = v.text(); }},
+    Member{"delay", [](NewTask& t, const JsonValue& v) { t.options.delay = v.duration(); }},
+    Member{"run_at", [](NewTask& t, const JsonValue& v) { t.options.run_at = v.time(); }},
+    Member{"priority", [](NewTask& t, const JsonValue& v) { t.options.priority = v.small(); }},
+    Member{"retries_max", [](NewTask& t, const JsonValue& v) { t.options.retries_max = v.small(); }},
+    Member{"crashes_max", [](NewTask& t, const JsonValue& v) { t.options.crashes_max = v.small(); }},
+    Member{"timeout", [](NewTask& t, const JsonValue& v) { t.options.timeout = v.duration(); }},
+    Member{"deadline", [](NewTask& t, const JsonValue& v) { t.options.deadline = v.time(); }},
+    Member{"expires_at", [](NewTask& t, const JsonValue& v) { t.options.expires_at = v.time(); }},
+    Member{"unique",
+           [](NewTask& t, const JsonValue& v) {
+             if (!v.is_object()) v.refuse(R"(must be an object such as {"key":"invoice-7","for":"1h"})");
+             read_members<Unique>(v, t.options.unique.emplace(), unique_members);
+           }},
+    Member{"group", [](NewTask& t, const JsonValue& v) { t.options.group = v.text(); }},
+    Member{"retention", [](NewTask& t, const JsonValue& v) { t.options.retention = v.duration(); }},
+    Member{"hold", [](NewTask& t, const JsonValue& v) { t.options.held = v.truth(); }},
+    Member{"headers", [](NewTask& t, const JsonValue& v) { t.options.headers = v.text_map(); }},
+};
+
+void member_duration(json::Writer& writer, std::string_view name, Duration duration) {
+  writer.member(name, format_duration(duration));
+}
+
+void write_unique(json::Writer& writer, const Unique& unique) {
+  member_object(writer, "unique", [&] {
+    writer.member("key", unique.key);
+    if (unique.window > Duration::zero()) member_duration(writer, "for", unique.window);
+    if (unique.outlives_task) writer.member("outlives_task", true);
+    if (unique.on_conflict != OnConflict::keep) writer.member("on_conflict", to_string(unique.on_conflict));
+  });
+}
+
+void write_preview(json::Writer& writer, std::string_view payload) {
+  std::size_t end = std::min(payload.size(), preview_bytes);
+  while (end < payload.size() && end > 0 && (static_cast<unsigned char>(payload[end]) & 0xc0U) == 0x80U)
+    --end;
+  member_object(writer, "preview", [&] {
+    writer.member("text", payload.substr(0, end));
+    writer.member("bytes", payload.size());
+    writer.member("truncated", end < payload.size());
+  });
+}
+
+}  // namespace
+
+std::int64_t milliseconds(Duration duration) {
+  return std::chrono::floor<std::chrono::milliseconds>(duration).count();
+}
+
+std::span<const JsonMember<NewTask>> task_members() { return members; }
+
+NewTask read_task(const JsonValue& value) {
+  if (!value.is_object()) value.refuse(R"(must be an object such as {"kind":"mail:send","payload":{}})");
+  NewTask task;
+  read_members<NewTask>(value, task, members);
+  if (task.kind.empty()) throw BadValue{value.pointer() + "/kind", "is missing"};
+  return task;
+}
+
+void write_new_task(json::Writer& writer, const NewTask& task) {
+  const EnqueueOptions& options = task.options;
+  const EnqueueOptions usual;
+  writer.open('{');
+  writer.member("kind", task.kind);
+  writer.member("queue", options.queue);
+  member_payload_exactly(writer, task.payload);
+  member_text(writer, "id", options.id);
+  if (options.delay > Duration::zero()) member_duration(writer, "delay", options.delay);
+  member_time(writer, "run_at", options.run_at);
+  if (options.priority != usual.priority) writer.member("priority", options.priority);
+  if (options.retries_max != usual.retries_max) writer.member("retries_max", options.retries_max);
+  if (options.crashes_max != usual.crashes_max) writer.member("crashes_max", options.crashes_max);
+  if (options.timeout != usual.timeout) member_duration(writer, "timeout", options.timeout);
+  member_time(writer, "deadline", options.deadline);
+  member_time(writer, "expires_at", options.expires_at);
+  if (options.unique) write_unique(writer, *options.unique);
+  member_text(writer, "group", options.group);
+  if (options.retention > Duration::zero()) member_duration(writer, "retention", options.retention);
+  if (options.held) writer.member("hold", true);
+  if (!options.headers.empty()) writer.member("headers", options.headers);
+  writer.close('}');
+}
+
+void write_task_members(json::Writer& writer, const Task& task, Detail detail) {
+  writer.member("id", task.ref.id);
+  writer.member("kind", task.kind);
+  writer.member("queue", task.ref.queue);
+  writer.member("state", to_string(task.state));
+  writer.member("priority", task.priority);
+  writer.member("attempt", task.attempt);
+  writer.member("retries", task.retries);
+  writer.member("retries_max", task.retries_max);
+  writer.member("crashes", task.crashes);
+  writer.member("crashes_max", task.crashes_max);
+  writer.member("deferrals", task.deferrals);
+  member_time(writer, "created_at", task.created_at);
+  member_time(writer, "run_at", task.run_at);
+  member_time(writer, "started_at", task.started_at);
+  member_time(writer, "finished_at", task.ended_at);
+  member_time(writer, "deadline", task.deadline);
+  member_time(writer, "expires_at", task.expires_at);
+  writer.member("timeout_ms", milliseconds(task.timeout));
+  writer.member("retention_ms", milliseconds(task.retention));
+  member_text(writer, "worker_id", task.worker);
+  member_text(writer, "progress", task.progress);
+  member_text(writer, "error", task.error);
+  member_text(writer, "reason", task.reason);
+  member_text(writer, "group", task.group);
+  if (task.unique) write_unique(writer, *task.unique);
+  if (detail == Detail::brief) {
+    write_preview(writer, task.payload);
+    return;
+  }
+  member_body(writer, "payload", task.payload);
+  if (!task.result.empty()) member_body(writer, "result", task.result);
+  writer.member("headers", task.headers);
+}
+
+void write_task(json::Writer& writer, const Task& task, Detail detail) {
+  writer.open('{');
+  write_task_members(writer, task, detail);
+  writer.close('}');
+}
+
+void write_attempt(json::Writer& writer, const Attempt& attempt) {
+  writer.open('{');
+  writer.member("n", attempt.number);
+  writer.member("worker_id", attempt.worker);
+  member_time(writer, "started_at", attempt.started_at);
+  member_time(writer, "ended_at", attempt.ended_at);
+  member_text(writer, "error", attempt.error);
+  member_logs(writer, attempt.logs);
+  writer.close('}');
+}
+
+}  // namespace tidemill::wire

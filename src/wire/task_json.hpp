@@ -1,0 +1,34 @@
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <tidemill/client.hpp>
+#include <tidemill/json.hpp>
+#include <tidemill/task.hpp>
+
+#include "wire/json_read.hpp"
+
+/// Tasks as the API takes and shows them (docs/api.md). Times are RFC 3339 in UTC; durations are integers of
+/// milliseconds in answers, and that or "90s", "5m", "1h30m" in requests.
+namespace tidemill::wire {
+
+/// The fields of a task to be enqueued. A payload's text stays as it was sent, to the digit.
+std::span<const JsonMember<NewTask>> task_members();
+/// Throws BadValue.
+NewTask read_task(const JsonValue& value);
+/// As `read_task` reads it, with all that isn't as by default.
+void write_new_task(json::Writer& writer, const NewTask& task);
+
+/// Where all of it is shown, the payload and the result too.
+enum class Detail : unsigned char { brief, full };
+void write_task(json::Writer& writer, const Task& task, Detail detail);
+/// The members alone, for an object that has more.
+void write_task_members(json::Writer& writer, const Task& task, Detail detail);
+void write_attempt(json::Writer& writer, const Attempt& attempt);
+
+/// Rounded down.
+std::int64_t milliseconds(Duration duration);
+
+}  // namespace tidemill::wire
