@@ -55,6 +55,8 @@ class Inspector {
 
   Page tasks(const TaskQuery& query);
   std::optional<Task> task(const Ref& ref);
+  /// One answer each, in their order.
+  std::vector<std::optional<Task>> tasks(std::span<const Ref> refs);
   /// The attempts that are kept, oldest first, with their errors and log lines.
   std::vector<Attempt> attempts(const Ref& ref);
 

@@ -1,5 +1,4 @@
 // How a task begins: the checks and defaults of an enqueue.
-#include <openssl/evp.h>
 
 #include <array>
 #include <string>
@@ -8,6 +7,7 @@
 
 #include <tidemill/error.hpp>
 
+#include "core/digest.hpp"
 #include "core/rules.hpp"
 #include "core/uuid.hpp"
 
@@ -57,12 +57,7 @@ std::string key_of(std::string_view kind, std::string_view payload) {
   std::string text;
   text.reserve(kind.size() + payload.size() + 1);
   text.append(kind).append(1, '\0').append(payload);
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned size = 0;
-  EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr);
-  std::string key{"sha256:"};
-  for (unsigned i = 0; i < size; ++i) fmt::format_to(std::back_inserter(key), "{:02x}", digest[i]);
-  return key;
+  return "sha256:" + sha256_hex(text);
 }
 
 State first_state(const EnqueueOptions& options) {

@@ -183,6 +183,16 @@ std::optional<Task> Inspector::task(const Ref& ref) {
   return std::move(impl_->catalog.get({&ref, 1}, impl_->call()).front());
 }
 
+std::vector<std::optional<Task>> Inspector::tasks(std::span<const Ref> refs) {
+  std::vector<std::optional<Task>> found;
+  const std::size_t most = impl_->store.capabilities().batch_max;
+  for (; !refs.empty(); refs = refs.subspan(std::min(most, refs.size()))) {
+    auto some = impl_->catalog.get(refs.first(std::min(most, refs.size())), impl_->call());
+    std::ranges::move(some, std::back_inserter(found));
+  }
+  return found;
+}
+
 std::vector<Attempt> Inspector::attempts(const Ref& ref) {
   return impl_->catalog.attempts(ref, impl_->call());
 }

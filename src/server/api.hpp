@@ -9,6 +9,8 @@
 #include <tidemill/store.hpp>
 
 #include "drivers/http/server.hpp"
+#include "server/access.hpp"
+#include "server/meter.hpp"
 #include "server/routes.hpp"
 
 namespace tidemill::server {
@@ -20,14 +22,17 @@ struct ApiOptions {
   /// The names in URLs that lead here, without port; empty: any. Guards a server without authentication
   /// against pages that give it a name of theirs.
   std::vector<std::string> hosts = {};
+  std::shared_ptr<const Access> access = {};  ///< None: whoever reaches it may do all.
+  const Meter* meter = nullptr;               ///< For /metrics and /readyz; must outlive the API.
   Log log = {};
 };
 
-/// The REST API over a store: /api/v1, and /healthz.
+/// The REST API over a store: /api/v1, /healthz, /readyz and /metrics.
 ///
-/// Requests that enqueue a single task share commits, so many connections have the store's bulk speed.
+/// It also carries out operations, takes over the leases of dead workers, and purges: a server without other
+/// parts is a whole queue for remote workers.
 ///
-/// Thread safety: `handle` may be called from any thread.
+/// Thread safety: all members may be called from any thread.
 class Api {
  public:
   /// `store` must outlive the API. Throws Error{unsupported} when it can't list tasks.
@@ -38,9 +43,13 @@ class Api {
   Api& operator=(const Api&) = delete;
 
   /// Does not block; answers from another thread.
-  void handle(http::Request&& request, http::Answer answer);
+  void handle(http::Request&& request, const http::Answer& answer);
+  /// Tells what waits (claims, event streams) to come again; new requests are refused.
+  void drain();
   /// Answers what has been taken and refuses what comes later. May be called twice.
   void close();
+
+  void set_access(std::shared_ptr<const Access> access);
 
   const Routes& routes() const noexcept;
 

@@ -18,9 +18,19 @@ constexpr std::array titles = {
     Title{"unsupported_media_type", "The body is of another type than it must be"},
     Title{"too_large", "The request is too large"},
     Title{"too_slow", "The request came too slowly"},
+    Title{"unauthenticated", "A token is needed"},
+    Title{"bad_credentials", "The token is wrong"},
     Title{"forbidden", "This is not allowed"},
     Title{"bad_host", "The server is not known by this name"},
     Title{"wrong_state", "The task's state doesn't allow it"},
+    Title{"lease_lost", "The lease is lost"},
+    Title{"lock_held", "Somebody else has the lock"},
+    Title{"idempotency_in_progress", "The same request is being carried out"},
+    Title{"idempotency_mismatch", "The key was used for another request"},
+    Title{"bad_cursor", "The cursor is of another list"},
+    Title{"bad_cron", "The schedule's spec does not read"},
+    Title{"too_many_streams", "Too many event streams are open"},
+    Title{"store_unready", "The store has not answered of late"},
     Title{"unique_conflict", "Another task holds the key"},
     Title{"conflict", "Something with that name exists"},
     Title{"not_supported", "The store can't do that"},
@@ -30,14 +40,18 @@ constexpr std::array titles = {
     Title{"internal", "The server failed"},
 };
 
-std::string_view title_of(std::string_view code) {
+}  // namespace
+
+std::string_view explain(std::string_view code) {
   for (const Title& each : titles) {
     if (each.code == code) return each.title;
   }
-  return code;
+  return {};
 }
 
-}  // namespace
+Problem to_problem(const wire::BadValue& bad) {
+  return {400, "invalid", "The request is not right", {{bad.pointer(), bad.what()}}};
+}
 
 Problem to_problem(const Error& error) {
   switch (error.kind()) {
@@ -71,7 +85,7 @@ std::string to_json(const Problem& problem) {
   json::Writer writer{text};
   writer.open('{');
   writer.member("type", "/api/v1/problems/" + problem.code);
-  writer.member("title", title_of(problem.code));
+  writer.member("title", explain(problem.code));
   writer.member("status", problem.status);
   writer.member("code", problem.code);
   if (!problem.detail.empty()) writer.member("detail", problem.detail);
@@ -93,6 +107,8 @@ std::string to_json(const Problem& problem) {
 
 http::Response to_response(const Problem& problem) {
   http::Response response{problem.status, "application/problem+json", {}, to_json(problem)};
+  for (const auto& header : problem.headers) response.headers.push_back(header);
+  if (problem.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   if (problem.status == 503) response.headers.emplace_back("Retry-After", "1");
   return response;
 }

@@ -7,6 +7,7 @@
 #include <tidemill/error.hpp>
 
 #include "drivers/http/server.hpp"
+#include "wire/json_read.hpp"
 
 namespace tidemill::server {
 
@@ -22,14 +23,18 @@ struct Problem {
   std::string code = "invalid";
   std::string detail = {};
   std::vector<Mistake> mistakes = {};
+  http::Headers headers = {};  ///< That the answer has besides.
 };
 
 Problem to_problem(const Error& error);
+Problem to_problem(const wire::BadValue& bad);
 /// A refusal of the transport: `status` says which.
 Problem to_problem(int status, std::string_view why);
 
 /// The object, as it stands in an answer or in one item of it.
 std::string to_json(const Problem& problem);
+/// What `code` means, for people; empty when there is no such code.
+std::string_view explain(std::string_view code);
 http::Response to_response(const Problem& problem);
 
 }  // namespace tidemill::server

@@ -1,12 +1,9 @@
 #include "server/routes.hpp"
 
 #include <algorithm>
-#include <map>
 #include <optional>
 
 #include <fmt/format.h>
-
-#include <tidemill/json.hpp>
 
 #include "server/problem.hpp"
 #include "wire/values.hpp"
@@ -90,55 +87,6 @@ std::string_view without_port(std::string_view host) {
   return colon == std::string_view::npos || host.ends_with(']') ? host : host.substr(0, colon);
 }
 
-/// "GET, POST".
-std::string joined(const std::vector<std::string>& words) {
-  return fmt::format("{}", fmt::join(words, ", "));
-}
-
-void write_parameters(json::Writer& writer, const Route& route) {
-  const auto parameter = [&](std::string_view name, std::string_view in) {
-    writer.comma();
-    writer.open('{');
-    writer.member("name", name);
-    writer.member("in", in);
-    writer.member("required", in == "path");
-    writer.key("schema");
-    writer.open('{');
-    writer.member("type", "string");
-    writer.close('}');
-    writer.close('}');
-  };
-  writer.key("parameters");
-  writer.open('[');
-  for (std::size_t at = route.pattern.find('{'); at != std::string::npos;
-       at = route.pattern.find('{', at + 1)) {
-    parameter(std::string_view{route.pattern}.substr(at + 1, route.pattern.find('}', at) - at - 1), "path");
-  }
-  for (const std::string& name : route.parameters) parameter(name, "query");
-  writer.close(']');
-}
-
-void write_operation(json::Writer& writer, const Route& route) {
-  std::string method = route.method;
-  std::ranges::transform(method, method.begin(), [](char c) { return static_cast<char>(c - 'A' + 'a'); });
-  writer.key(method);
-  writer.open('{');
-  writer.member("summary", route.summary);
-  write_parameters(writer, route);
-  writer.key("responses");
-  writer.open('{');
-  const auto answer = [&](std::string_view status, std::string_view what) {
-    writer.key(status);
-    writer.open('{');
-    writer.member("description", what);
-    writer.close('}');
-  };
-  answer("2XX", "Done");
-  answer("default", "An RFC 9457 problem, as application/problem+json");
-  writer.close('}');
-  writer.close('}');
-}
-
 }  // namespace
 
 void refuse_other_sites(const http::Request& request, std::span<const std::string> hosts) {
@@ -158,57 +106,71 @@ std::string_view Ask::parameter(std::string_view name, std::string_view otherwis
   return otherwise;
 }
 
-http::Response Routes::dispatch(const http::Request& request) const {
+std::int64_t Ask::number(std::string_view name, std::int64_t otherwise, std::int64_t least,
+                         std::int64_t most) const {
+  const std::string_view text = parameter(name);
+  if (text.empty()) return otherwise;
+  try {
+    return wire::parse_integer(text, least, most);
+  } catch (const Error& error) {
+    throw Problem{400, "invalid", fmt::format("{}: {}", name, error.what())};
+  }
+}
+
+TimePoint Ask::time(std::string_view name, TimePoint otherwise) const {
+  const std::string_view text = parameter(name);
+  if (text.empty()) return otherwise;
+  try {
+    return wire::parse_time(text);
+  } catch (const Error& error) {
+    throw Problem{400, "invalid", fmt::format("{}: {}", name, error.what())};
+  }
+}
+
+wire::JsonDocument Ask::body() const {
+  if (!request->header("content-type").starts_with("application/json")) {
+    throw Problem{415, "unsupported_media_type", "send the body with Content-Type: application/json"};
+  }
+  return wire::JsonDocument{request->body};
+}
+
+Match Routes::find(const http::Request& request) const {
   std::vector<std::string> allowed;
   for (const Route& route : routes_) {
-    const auto parts = match(route.pattern, request.path);
+    auto parts = match(route.pattern, request.path);
     if (!parts) continue;
     // Whoever may GET may ask for the head of it.
-    if (route.method != request.method && !(route.method == "GET" && request.method == "HEAD")) {
-      allowed.push_back(route.method);
-      continue;
-    }
-    Ask ask{.request = request};
-    for (const std::string_view part : *parts) ask.path.push_back(decoded(part, false));
-    ask.query = parse_query(request.query);
-    check_query(route, ask);
-    return route.handle(ask);
+    if (route.method == request.method || (route.method == "GET" && request.method == "HEAD"))
+      return {&route, std::move(*parts)};
+    allowed.push_back(route.method);
   }
   if (allowed.empty()) {
     throw Problem{
         404, "not_found",
         fmt::format("there is nothing at {}; /api/v1/openapi.json lists what there is", request.path)};
   }
-  http::Response response =
-      to_response({405, "method_not_allowed",
-                   fmt::format("{} takes {} and not {}", request.path, joined(allowed), request.method)});
-  response.headers.emplace_back("Allow", joined(allowed));
-  return response;
+  const std::string allow = fmt::format("{}", fmt::join(allowed, ", "));
+  Problem problem{405, "method_not_allowed",
+                  fmt::format("{} takes {} and not {}", request.path, allow, request.method)};
+  problem.headers.emplace_back("Allow", allow);
+  throw problem;
 }
 
-std::string Routes::openapi(std::string_view version) const {
-  std::map<std::string, std::vector<const Route*>> paths;
-  for (const Route& route : routes_) paths[route.pattern].push_back(&route);
-  std::string text;
-  json::Writer writer{text};
-  writer.open('{');
-  writer.member("openapi", "3.1.0");
-  writer.key("info");
-  writer.open('{');
-  writer.member("title", "Tidemill");
-  writer.member("version", version);
-  writer.close('}');
-  writer.key("paths");
-  writer.open('{');
-  for (const auto& [pattern, routes] : paths) {
-    writer.key(pattern);
-    writer.open('{');
-    for (const Route* route : routes) write_operation(writer, *route);
-    writer.close('}');
-  }
-  writer.close('}');
-  writer.close('}');
-  return text;
+Ask Routes::ask(const Match& match, std::shared_ptr<const http::Request> request, Caller caller) {
+  Ask ask{.caller = std::move(caller)};
+  for (const std::string_view part : match.parts) ask.path.push_back(decoded(part, false));
+  ask.query = parse_query(request->query);
+  check_query(*match.route, ask);
+  ask.request = std::move(request);
+  return ask;
 }
+
+std::string name_of(const Route& route) { return fmt::format("{} {}", route.method, route.pattern); }
+
+http::Response json_answer(int status, std::string body) {
+  return {status, "application/json", {}, std::move(body)};
+}
+
+http::Response nothing(int status) { return {status, "", {}, ""}; }
 
 }  // namespace tidemill::server

@@ -53,13 +53,17 @@ void member_payload(json::Writer& writer, std::string_view payload) {
   writer.raw(text);
 }
 
+void write_log_members(json::Writer& writer, const LogLine& line) {
+  member_time(writer, "at", line.at);
+  writer.member("level", to_string(line.level));
+  writer.member("text", line.text);
+}
+
 void member_logs(json::Writer& writer, std::span<const LogLine> lines) {
   writer.key("logs");
   write_array(writer, lines, [](json::Writer& out, const LogLine& line) {
     out.open('{');
-    member_time(out, "at", line.at);
-    out.member("level", to_string(line.level));
-    out.member("text", line.text);
+    write_log_members(out, line);
     out.close('}');
   });
 }

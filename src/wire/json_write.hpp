@@ -48,6 +48,8 @@ void member_time(json::Writer& writer, std::string_view name, const std::optiona
 void member_text(json::Writer& writer, std::string_view name, std::string_view text);
 /// As `payload`, if it is JSON, else as `payload_text`. Line breaks between the values of JSON become blanks.
 void member_payload(json::Writer& writer, std::string_view payload);
+/// Its time, level and text.
+void write_log_members(json::Writer& writer, const LogLine& line);
 /// [{"at":…,"level":…,"text":…}].
 void member_logs(json::Writer& writer, std::span<const LogLine> lines);
 /// {"format":"json","bytes":17,"text":"{\"to\":\"ada\"}"}: format is json, text or binary, and binary comes

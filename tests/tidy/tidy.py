@@ -18,7 +18,9 @@ LAYERS = {
     "engine": {"core"},
     "testing": {"core", "engine"},
     "wire": {"core"},
-    "server": {"core", "wire", "engine", "drivers/http"},
+    "deliver": {"core", "wire", "drivers/http", "drivers/process"},
+    "config": {"core", "wire", "deliver"},
+    "server": {"core", "wire", "config", "deliver", "engine", "drivers/http"},
     "cli": {"core", "wire", "server", "drivers/sqlite", "drivers/http", "stores/memory", "stores/sqlite", "stores",
             "engine", "testing"},
 }

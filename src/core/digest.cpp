@@ -1,0 +1,20 @@
+#include "core/digest.hpp"
+
+#include <array>
+#include <iterator>
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+namespace tidemill {
+
+std::string sha256_hex(std::string_view bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr);
+  std::string hex;
+  for (unsigned i = 0; i < size; ++i) fmt::format_to(std::back_inserter(hex), "{:02x}", digest[i]);
+  return hex;
+}
+
+}  // namespace tidemill

@@ -1,0 +1,85 @@
+#include "server/access.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "core/digest.hpp"
+#include "server/problem.hpp"
+#include "wire/values.hpp"
+
+namespace tidemill::server {
+
+namespace {
+
+/// '*' stands for any text.
+bool matches(std::string_view glob, std::string_view text) {
+  const std::size_t star = glob.find('*');
+  if (star == std::string_view::npos) return glob == text;
+  if (!text.starts_with(glob.substr(0, star))) return false;
+  const std::string_view rest = glob.substr(star + 1);
+  for (std::size_t at = star; at <= text.size(); ++at) {
+    if (matches(rest, text.substr(at))) return true;
+  }
+  return false;
+}
+
+/// "admin, operator or viewer".
+std::string names_of(Roles roles) {
+  std::vector<std::string> names;
+  for (unsigned i = 0; i <= static_cast<unsigned>(config::Role::worker); ++i) {
+    const config::Role role{static_cast<std::uint8_t>(i)};
+    if (roles.has(role)) names.emplace_back(to_string(role));
+  }
+  return wire::either(names);
+}
+
+}  // namespace
+
+std::string_view to_string(config::Role role) noexcept {
+  static constexpr std::array<std::string_view, 5> names = {"viewer", "operator", "admin", "producer",
+                                                            "worker"};
+  return names[static_cast<std::size_t>(role)];
+}
+
+bool Caller::may_use(std::string_view queue) const {
+  return queues.empty() ||
+         std::ranges::any_of(queues, [&](const auto& glob) { return matches(glob, queue); });
+}
+
+void Caller::check_queue(std::string_view queue) const {
+  if (may_use(queue)) return;
+  throw Problem{403, "forbidden", fmt::format("token \"{}\" is not for queue \"{}\"", name, queue)};
+}
+
+Access::Access(std::vector<config::Token> tokens, std::vector<std::string> open_routes)
+    : tokens_(std::move(tokens)), open_routes_(std::move(open_routes)) {}
+
+const config::Token* Access::find(std::string_view secret) const {
+  // Digests are compared, and they tell nothing of the secrets: time may hang on where they differ.
+  const std::string digest = sha256_hex(secret);
+  const auto found = std::ranges::find(tokens_, digest, &config::Token::secret_sha256);
+  return found == tokens_.end() ? nullptr : &*found;
+}
+
+Caller Access::admit(const http::Request& request, std::string_view route, Roles roles) const {
+  if (!has_tokens() || roles.bits == 0) return {"anyone", config::Role::admin, {}};
+  const std::string_view given = request.header("authorization");
+  if (given.empty()) {
+    if (std::ranges::find(open_routes_, route) != open_routes_.end())
+      return {"anyone", config::Role::producer, {}};
+    throw Problem{401, "unauthenticated", "send a token: Authorization: Bearer …"};
+  }
+  const bool bearer = given.starts_with("Bearer ") || given.starts_with("bearer ");
+  const config::Token* token = bearer ? find(given.substr(7)) : nullptr;
+  if (token == nullptr) throw Problem{401, "bad_credentials", "there is no such token"};
+  if (!roles.has(token->role)) {
+    throw Problem{403, "forbidden",
+                  fmt::format("token \"{}\" is of a {}; this needs {}", token->name, to_string(token->role),
+                              names_of(roles))};
+  }
+  return {token->name, token->role, token->queues};
+}
+
+}  // namespace tidemill::server

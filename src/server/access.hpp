@@ -1,0 +1,64 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/config.hpp"
+#include "drivers/http/server.hpp"
+
+/// Who may do what.
+namespace tidemill::server {
+
+/// A set of roles: those that a route is for.
+struct Roles {
+  unsigned bits = 0;
+  constexpr Roles() = default;
+  constexpr Roles(config::Role role) : bits(1U << static_cast<unsigned>(role)) {}  // NOLINT: meant so
+  constexpr bool has(config::Role role) const { return (bits & Roles{role}.bits) != 0; }
+  friend constexpr Roles operator+(Roles a, Roles b) {
+    a.bits |= b.bits;
+    return a;
+  }
+};
+/// Administrators may all that operators may, and these all that viewers may.
+inline constexpr Roles admins = config::Role::admin;
+inline constexpr Roles operators = admins + config::Role::operator_;
+inline constexpr Roles viewers = operators + config::Role::viewer;
+inline constexpr Roles producers = operators + config::Role::producer;
+inline constexpr Roles workers = admins + config::Role::worker;
+inline constexpr Roles everyone = viewers + producers + workers;
+
+/// Whoever sent a request.
+struct Caller {
+  std::string name = {};
+  config::Role role = config::Role::admin;
+  std::vector<std::string> queues = {};  ///< Globs; none: all.
+
+  bool may_use(std::string_view queue) const;
+  /// Throws Problem{403}.
+  void check_queue(std::string_view queue) const;
+};
+
+/// Immutable: a new configuration makes a new one.
+class Access {
+ public:
+  /// No tokens: whoever reaches the server may do all.
+  Access(std::vector<config::Token> tokens, std::vector<std::string> open_routes);
+
+  bool has_tokens() const noexcept { return !tokens_.empty(); }
+  /// `route` is "POST /api/v1/tasks". Throws Problem{401} for a token that is missing or wrong, {403} for one
+  /// whose role isn't among `roles`. An empty set is for anybody.
+  Caller admit(const http::Request& request, std::string_view route, Roles roles) const;
+
+ private:
+  const config::Token* find(std::string_view secret) const;
+
+  std::vector<config::Token> tokens_;
+  std::vector<std::string> open_routes_;
+};
+
+std::string_view to_string(config::Role role) noexcept;
+
+}  // namespace tidemill::server

@@ -1,0 +1,322 @@
+#include "server/operations.hpp"
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <mutex>
+
+#include <fmt/format.h>
+
+#include "wire/task_filter.hpp"
+#include "wire/task_json.hpp"
+
+namespace tidemill::server {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::string_view queue = "tidemill";
+constexpr std::string_view kind = "tidemill:operation";
+constexpr Duration kept = std::chrono::hours{24 * 7};
+constexpr std::int64_t ids_max = 1000;
+constexpr std::int64_t rate_max = 1'000'000;
+constexpr std::size_t step_max = 500;
+constexpr std::size_t samples = 5;
+
+constexpr std::string_view example =
+    R"({"action":"run","q":"state:archived queue:mail","rate_per_s":500,"reason":"the relay is back"})";
+
+/// What is to be done, as it is asked for and as it is stored.
+struct Plan {
+  Act act = Act::run;
+  std::string q = {};
+  std::vector<std::string> ids = {};
+  std::string queue = {};  ///< Of the ids.
+  std::int64_t rate = 0;   ///< Tasks a second; zero: as fast as it goes.
+  std::string reason = {}, by = {};
+  bool everything = false;
+  bool dry_run = false;
+};
+
+using Member = wire::JsonMember<Plan>;
+constexpr std::array acts = {Act::run, Act::hold, Act::resume, Act::cancel, Act::archive, Act::erase};
+constexpr std::array members = {
+    Member{"action", [](Plan& p, const wire::JsonValue& v) { p.act = v.name<Act>("action", acts); }},
+    Member{"q", [](Plan& p, const wire::JsonValue& v) { p.q = v.text(); }},
+    Member{"ids",
+           [](Plan& p, const wire::JsonValue& v) {
+             p.ids = v.texts();
+             if (p.ids.size() > ids_max) v.refuse(fmt::format("has more than {} ids", ids_max));
+           }},
+    Member{"queue", [](Plan& p, const wire::JsonValue& v) { p.queue = v.text(); }},
+    Member{"rate_per_s", [](Plan& p, const wire::JsonValue& v) { p.rate = v.integer(1, rate_max); }},
+    Member{"reason", [](Plan& p, const wire::JsonValue& v) { p.reason = v.text(); }},
+    Member{"everything", [](Plan& p, const wire::JsonValue& v) { p.everything = v.truth(); }},
+    Member{"dry_run", [](Plan& p, const wire::JsonValue& v) { p.dry_run = v.truth(); }},
+    Member{"by", [](Plan& p, const wire::JsonValue& v) { p.by = v.text(); }},
+};
+
+Plan read_plan(const wire::JsonValue& value) {
+  Plan plan;
+  wire::read_members<Plan>(value, plan, members);
+  return plan;
+}
+
+void write_plan(json::Writer& writer, const Plan& plan) {
+  writer.member("action", to_string(plan.act));
+  wire::member_text(writer, "q", plan.q);
+  if (!plan.ids.empty()) writer.member("ids", plan.ids);
+  wire::member_text(writer, "queue", plan.queue);
+  if (plan.rate > 0) writer.member("rate_per_s", plan.rate);
+  wire::member_text(writer, "reason", plan.reason);
+  if (plan.everything) writer.member("everything", true);
+  writer.member("by", plan.by);
+}
+
+struct Counts {
+  std::uint64_t changed = 0, skipped = 0;
+};
+
+Counts read_counts(std::string_view text) {
+  using CountMember = wire::JsonMember<Counts>;
+  static constexpr std::array counts = {
+      CountMember{"changed",
+                  [](Counts& c, const wire::JsonValue& v) {
+                    c.changed = static_cast<std::uint64_t>(v.integer(0, INT64_MAX));
+                  }},
+      CountMember{"skipped",
+                  [](Counts& c, const wire::JsonValue& v) {
+                    c.skipped = static_cast<std::uint64_t>(v.integer(0, INT64_MAX));
+                  }},
+  };
+  Counts found;
+  if (text.empty()) return found;
+  const wire::JsonDocument document{text};
+  wire::read_members<Counts>(document.root(), found, counts);
+  return found;
+}
+
+std::string text_of(const Counts& counts) {
+  return wire::object([&](json::Writer& writer) {
+    writer.member("changed", counts.changed);
+    writer.member("skipped", counts.skipped);
+  });
+}
+
+std::string_view state_of(const Task& task) {
+  switch (task.state) {
+    case State::active:
+      return "running";
+    case State::held:
+      return "paused";
+    case State::completed:
+      return "done";
+    case State::archived:
+      return task.reason == "cancelled" ? "cancelled" : "failed";
+    default:
+      return "waiting";
+  }
+}
+
+void write_operation(json::Writer& writer, const Task& task) {
+  const wire::JsonDocument document{task.payload};
+  const Plan plan = read_plan(document.root());
+  const Counts counts = read_counts(task.state == State::completed ? task.result : task.progress);
+  writer.open('{');
+  writer.member("id", task.ref.id);
+  write_plan(writer, plan);
+  writer.member("state", state_of(task));
+  wire::member_time(writer, "created_at", task.created_at);
+  wire::member_time(writer, "started_at", task.started_at);
+  wire::member_time(writer, "finished_at", task.ended_at);
+  writer.member("changed", counts.changed);
+  writer.member("skipped", counts.skipped);
+  wire::member_text(writer, "error", task.error);
+  writer.close('}');
+}
+
+std::string describe(const Task& task) {
+  std::string text;
+  json::Writer writer{text};
+  write_operation(writer, task);
+  return text;
+}
+
+/// False when it was told to stop meanwhile.
+bool pause(Context& context, Duration length) {
+  std::mutex mutex;
+  std::condition_variable_any wakes;
+  std::unique_lock lock{mutex};
+  return !wakes.wait_for(lock, context.stop_token(), length, [&] { return context.stop_requested(); });
+}
+
+std::vector<Ref> refs_of(const Plan& plan) {
+  std::vector<Ref> refs;
+  for (const std::string& id : plan.ids) refs.push_back({plan.queue, id});
+  return refs;
+}
+
+}  // namespace
+
+Operations::Operations(Service& service) : service_(service) {
+  router_.handle(kind, [this](Context& context) { return carry_out(context); });
+  worker_ = std::make_unique<Worker>(service.store, router_,
+                                     WorkerOptions{.queues = {{.name = std::string{queue}}},
+                                                   .concurrency = 2,
+                                                   .shutdown_timeout = Duration::zero(),
+                                                   .log = service.log});
+  worker_->start();
+}
+
+Operations::~Operations() { close(); }
+
+void Operations::close() { worker_->stop(); }
+
+/// Starting over is harmless: what has been changed is in a state that the act leaves alone.
+Outcome Operations::carry_out(Context& context) const {
+  const Task& task = context.task();
+  const wire::JsonDocument document{task.payload};
+  const Plan plan = read_plan(document.root());
+  const Counts before = read_counts(task.progress);
+  Counts counts = before;
+  if (!plan.ids.empty()) {
+    const std::vector<Ref> refs = refs_of(plan);
+    for (const Changed answer : service_.inspector.act(plan.act, refs)) {
+      ++(answer == Changed::changed || answer == Changed::signalled ? counts.changed : counts.skipped);
+    }
+    return Outcome::success(text_of(counts));
+  }
+  const Filter filter = wire::parse_filter(plan.q);
+  const std::size_t step =
+      plan.rate == 0 ? step_max
+                     : std::clamp<std::size_t>(static_cast<std::size_t>(plan.rate) / 4, 1, step_max);
+  std::size_t done = 0;
+  service_.inspector.act(plan.act, filter, step, [&](const BulkResult& result) {
+    counts = {before.changed + result.changed, before.skipped + result.unchanged};
+    context.progress(text_of(counts));
+    if (context.stop_requested()) return false;
+    const std::size_t now = result.changed + result.unchanged;
+    const std::size_t more = now - std::exchange(done, now);
+    if (plan.rate == 0 || more == 0) return true;
+    return pause(context, std::chrono::seconds{1} * more / plan.rate);
+  });
+  if (context.stop_requested()) return Outcome::failure("stopped before it was through");
+  return Outcome::success(text_of(counts));
+}
+
+http::Response Operations::create(const Ask& ask) {
+  const auto document = ask.body();
+  Plan plan = read_plan(document.root());
+  plan.by = ask.caller.name;
+  if (!plan.ids.empty() && plan.queue.empty())
+    throw wire::BadValue{"/queue", "is missing; ids are unique within their queue only"};
+  if (!plan.ids.empty() && !plan.q.empty()) throw wire::BadValue{"/q", "give either q or ids"};
+  if (plan.ids.empty() && plan.q.empty() && !plan.everything)
+    throw wire::BadValue{"/q", "is empty; send \"everything\":true if all tasks are meant"};
+  Filter filter;
+  try {
+    filter = wire::parse_filter(plan.q);
+  } catch (const Error& error) {
+    throw Problem{400, "bad_filter", error.what(), {{"/q", error.what()}}};
+  }
+  ask.caller.check_queue(plan.ids.empty() ? filter.queue : plan.queue);
+  if (plan.ids.empty()) {
+    // Tasks that come later are left alone, however long it takes.
+    const TimePoint now = service_.inspector.now();
+    filter.created_before = std::min(filter.created_before.value_or(now), now);
+    plan.q = wire::format_filter(filter);
+  }
+  if (plan.dry_run) {
+    const Page page = service_.inspector.tasks({.filter = filter, .limit = 1000});
+    return json_answer(200, list_of(
+                                std::span{page.tasks}.first(std::min(page.tasks.size(), samples)),
+                                [](json::Writer& writer, const Task& task) {
+                                  wire::write_task(writer, task, wire::Detail::brief);
+                                },
+                                [&](json::Writer& writer) {
+                                  wire::member_object(writer, "estimate", [&] {
+                                    writer.member("n", page.tasks.size());
+                                    writer.member("exact", page.next.empty());
+                                  });
+                                }));
+  }
+  const EnqueueOptions options{.queue = std::string{queue},
+                               .crashes_max = 1000,  // To stop a server is no fault of the operation.
+                               .timeout = Duration::zero(),
+                               .retention = kept};
+  const Enqueued made = service_.client.enqueue(
+      kind, wire::object([&](json::Writer& writer) { write_plan(writer, plan); }), options);
+  http::Response response = json_answer(202, describe(get_task(service_, {std::string{queue}, made.id})));
+  response.headers.emplace_back("Location", fmt::format("{}/operations/{}", prefix, made.id));
+  return response;
+}
+
+Task Operations::find(const Ask& ask) const {
+  auto task = service_.inspector.task({std::string{queue}, ask.path[0]});
+  if (!task || task->kind != kind)
+    throw Problem{404, "not_found", fmt::format("there is no operation {}", ask.path[0])};
+  return std::move(*task);
+}
+
+http::Response Operations::list(const Ask& ask) {
+  const Page page =
+      service_.inspector.tasks({.filter = {.queue = std::string{queue}, .kind = std::string{kind}},
+                                .cursor = std::string{ask.parameter("cursor")},
+                                .limit = static_cast<std::size_t>(ask.number("limit", 50, 1, 1000))});
+  return json_answer(200, list_of(page.tasks, write_operation, [&](json::Writer& writer) {
+                       writer.member("next", page.next.empty() ? std::optional<std::string>{} : page.next);
+                     }));
+}
+
+http::Response Operations::show(const Ask& ask) { return json_answer(200, describe(find(ask))); }
+
+http::Response Operations::control(const Ask& ask, Act act) {
+  const Task task = find(ask);
+  const Changed answer = service_.inspector.act(act, task.ref);
+  if (answer == Changed::wrong_state)
+    throw Problem{409, "wrong_state", fmt::format("the operation is {}", state_of(task))};
+  if (answer == Changed::absent)
+    throw Problem{404, "not_found", fmt::format("there is no operation {}", task.ref.id)};
+  if (answer == Changed::failed) throw Problem{503, "store_unavailable", "nothing was changed; try again"};
+  return json_answer(answer == Changed::signalled ? 202 : 200, describe(find(ask)));
+}
+
+void Operations::add_routes(Routes& routes) {
+  routes.add(
+      {.method = "POST",
+       .pattern = "/api/v1/operations",
+       .summary = "Act on all tasks that match and exist now: run, hold, resume, cancel, archive, erase",
+       .roles = operators,
+       .body = std::string{example},
+       .handle = [this](const Ask& ask) { return create(ask); }});
+  routes.add({.method = "GET",
+              .pattern = "/api/v1/operations",
+              .summary = "Operations; those that have ended are kept for seven days",
+              .roles = viewers,
+              .parameters = {"limit", "cursor"},
+              .handle = [this](const Ask& ask) { return list(ask); }});
+  routes.add({.method = "GET",
+              .pattern = "/api/v1/operations/{id}",
+              .summary = "An operation, and how far it is",
+              .roles = viewers,
+              .handle = [this](const Ask& ask) { return show(ask); }});
+  struct Verb {
+    const char* name;
+    Act act;
+    const char* summary;
+  };
+  static constexpr std::array verbs = {
+      Verb{"pause", Act::hold, "Stop an operation until it is resumed"},
+      Verb{"resume", Act::resume, "Go on with an operation"},
+      Verb{"cancel", Act::cancel, "End an operation; what it has done stays done"}};
+  for (const auto& [name, act, summary] : verbs) {
+    routes.add({.method = "POST",
+                .pattern = fmt::format("/api/v1/operations/{{id}}/{}", name),
+                .summary = summary,
+                .roles = operators,
+                .handle = [this, act = act](const Ask& ask) { return control(ask, act); }});
+  }
+}
+
+}  // namespace tidemill::server

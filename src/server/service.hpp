@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tidemill/client.hpp>
+#include <tidemill/inspector.hpp>
+#include <tidemill/json.hpp>
+#include <tidemill/log.hpp>
+#include <tidemill/store.hpp>
+
+#include "server/problem.hpp"
+#include "server/routes.hpp"
+#include "wire/json_write.hpp"
+
+namespace tidemill::server {
+
+inline constexpr std::string_view prefix = "/api/v1";
+
+/// What the routes work with; outlives them.
+struct Service {
+  Store& store;
+  Client& client;
+  Inspector& inspector;
+  const Log& log;
+};
+
+// One file each.
+void add_task_routes(Routes& routes, Service& service);
+void add_act_routes(Routes& routes, Service& service);
+void add_queue_routes(Routes& routes, Service& service);
+void add_schedule_routes(Routes& routes, Service& service);
+void add_worker_routes(Routes& routes, Service& service);
+void add_stat_routes(Routes& routes, Service& service);
+
+/// Of the path: an id, and the queue that the query names, or the one that has such a task. Throws Problem
+/// when there is none, or several, or the caller may not see it.
+Ref find_task(const Service& service, const Ask& ask);
+/// Throws Problem{404}.
+Task get_task(const Service& service, const Ref& ref);
+/// A task with all that is known of it: an answer's body.
+std::string describe_task(const Service& service, const Task& task);
+
+/// {"items":[…], and what `rest(writer)` adds}.
+template <class Items, class Fill, class Rest>
+std::string list_of(const Items& items, Fill fill, Rest rest) {
+  return wire::object([&](json::Writer& writer) {
+    writer.key("items");
+    wire::write_array(writer, items, fill);
+    rest(writer);
+  });
+}
+template <class Items, class Fill>
+std::string list_of(const Items& items, Fill fill) {
+  return list_of(items, fill, [](json::Writer&) {});
+}
+
+}  // namespace tidemill::server

@@ -1,0 +1,215 @@
+// Looks at tasks.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "server/service.hpp"
+#include "wire/task_filter.hpp"
+#include "wire/task_json.hpp"
+
+namespace tidemill::server {
+
+namespace {
+
+/// Attempts shown with a task; all are at /attempts.
+constexpr std::size_t attempts_shown = 20;
+constexpr Duration count_budget = std::chrono::milliseconds{500};
+
+const std::vector<std::string> filter_parameters = {"q",    "queue", "kind",          "group",
+                                                    "text", "state", "created_before"};
+
+std::vector<std::string> with_filter(std::initializer_list<std::string> more) {
+  std::vector<std::string> all = filter_parameters;
+  all.insert(all.end(), more);
+  return all;
+}
+
+Filter filter_of(const Ask& ask) {
+  try {
+    Filter filter = wire::parse_filter(ask.parameter("q"));
+    for (const std::string_view name : {"queue", "kind", "group", "text", "state", "created_before"}) {
+      if (const auto value = ask.parameter(name); !value.empty()) wire::set_filter(filter, name, value);
+    }
+    if (!filter.queue.empty()) ask.caller.check_queue(filter.queue);
+    return filter;
+  } catch (const Error& error) {
+    throw Problem{400, "bad_filter", error.what()};
+  }
+}
+
+bool visible(const Ask& ask, const Task& task) { return ask.caller.may_use(task.ref.queue); }
+
+http::Response list_tasks(Service& service, const Ask& ask) {
+  const TaskQuery query{.filter = filter_of(ask),
+                        .cursor = std::string{ask.parameter("cursor")},
+                        .limit = static_cast<std::size_t>(ask.number("limit", 50, 1, 1000))};
+  Page page = service.inspector.tasks(query);
+  std::erase_if(page.tasks, [&](const Task& task) { return !visible(ask, task); });
+  const auto fill = [](json::Writer& writer, const Task& task) {
+    wire::write_task(writer, task, wire::Detail::brief);
+  };
+  return json_answer(200, list_of(page.tasks, fill, [&](json::Writer& writer) {
+                       writer.member("q", wire::format_filter(query.filter));
+                       writer.member("next", page.next.empty() ? std::optional<std::string>{} : page.next);
+                       writer.member("complete", page.complete);
+                     }));
+}
+
+/// By counters where only queue and states are asked for; else by looking, within a budget.
+http::Response count_tasks(Service& service, const Ask& ask) {
+  const Filter filter = filter_of(ask);
+  std::uint64_t count = 0;
+  bool exact = true;
+  if (filter.kind.empty() && filter.group.empty() && filter.text.empty() && !filter.created_before) {
+    for (const QueueInfo& queue : service.inspector.queues()) {
+      if (!filter.queue.empty() && queue.name != filter.queue) continue;
+      if (!ask.caller.may_use(queue.name)) continue;
+      for (const auto& [state, n] : queue.counts) count += filter.states.has(state) ? n : 0;
+    }
+  } else {
+    TaskQuery query{.filter = filter, .limit = 1000, .budget = count_budget};
+    const auto end = std::chrono::steady_clock::now() + count_budget;
+    do {
+      const Page page = service.inspector.tasks(query);
+      count += static_cast<std::uint64_t>(
+          std::ranges::count_if(page.tasks, [&](const Task& task) { return visible(ask, task); }));
+      query.cursor = page.next;
+    } while (!query.cursor.empty() && std::chrono::steady_clock::now() < end);
+    exact = query.cursor.empty();
+  }
+  return json_answer(200, wire::object([&](json::Writer& writer) {
+                       writer.member("n", count);
+                       writer.member("exact", exact);
+                     }));
+}
+
+http::Response list_attempts(Service& service, const Ask& ask) {
+  return json_answer(200, list_of(service.inspector.attempts(find_task(service, ask)), wire::write_attempt));
+}
+
+http::Response list_logs(Service& service, const Ask& ask) {
+  const auto attempts = service.inspector.attempts(find_task(service, ask));
+  const std::int64_t wanted = ask.number("attempt", 0, 0, INT32_MAX);
+  return json_answer(200, wire::object([&](json::Writer& writer) {
+                       writer.key("lines");
+                       writer.open('[');
+                       for (const Attempt& attempt : attempts) {
+                         if (wanted != 0 && attempt.number != wanted) continue;
+                         for (const LogLine& line : attempt.logs) {
+                           writer.comma();
+                           writer.open('{');
+                           writer.member("attempt", attempt.number);
+                           wire::write_log_members(writer, line);
+                           writer.close('}');
+                         }
+                       }
+                       writer.close(']');
+                     }));
+}
+
+http::Response raw(const std::string& bytes) {
+  // Never shown as a page of ours, whatever it holds.
+  return {200,
+          wire::is_json(bytes) ? "application/json" : "application/octet-stream",
+          {{"X-Content-Type-Options", "nosniff"}, {"Content-Security-Policy", "sandbox"}},
+          bytes};
+}
+
+}  // namespace
+
+Ref find_task(const Service& service, const Ask& ask) {
+  const std::string& id = ask.path[0];
+  if (const std::string_view queue = ask.parameter("queue"); !queue.empty()) {
+    ask.caller.check_queue(queue);
+    return {std::string{queue}, id};
+  }
+  std::vector<std::string> queues;
+  for (const QueueInfo& queue : service.inspector.queues()) {
+    if (ask.caller.may_use(queue.name) && service.inspector.task({queue.name, id}))
+      queues.push_back(queue.name);
+  }
+  if (queues.size() > 1) {
+    throw Problem{
+        409, "conflict",
+        fmt::format("several queues have a task {}; add ?queue= with one of {}", id, wire::either(queues))};
+  }
+  if (queues.empty()) throw Problem{404, "not_found", fmt::format("there is no task {}", id)};
+  return {queues.front(), id};
+}
+
+Task get_task(const Service& service, const Ref& ref) {
+  auto task = service.inspector.task(ref);
+  if (!task)
+    throw Problem{404, "not_found", fmt::format("there is no task {} in queue {}", ref.id, ref.queue)};
+  return std::move(*task);
+}
+
+std::string describe_task(const Service& service, const Task& task) {
+  std::vector<Attempt> attempts = service.inspector.attempts(task.ref);
+  const std::size_t total = attempts.size();
+  if (total > attempts_shown) attempts.erase(attempts.begin(), attempts.end() - attempts_shown);
+  return wire::object([&](json::Writer& writer) {
+    wire::write_task_members(writer, task, wire::Detail::full);
+    writer.member("attempts_total", total);
+    writer.key("attempts");
+    wire::write_array(writer, attempts, wire::write_attempt);
+  });
+}
+
+void add_task_routes(Routes& routes, Service& service) {
+  routes.add({.method = "GET",
+              .pattern = "/api/v1/tasks",
+              .summary = "Tasks, a page at a time, in the order in which they run",
+              .roles = viewers,
+              .parameters = with_filter({"limit", "cursor"}),
+              .handle = [&service](const Ask& ask) { return list_tasks(service, ask); }});
+  routes.add({.method = "GET",
+              .pattern = "/api/v1/tasks/count",
+              .summary = "How many tasks match",
+              .roles = viewers,
+              .parameters = filter_parameters,
+              .handle = [&service](const Ask& ask) { return count_tasks(service, ask); }});
+  routes.add({.method = "GET",
+              .pattern = "/api/v1/tasks/{id}",
+              .summary = "A task, with all that is known of it",
+              .roles = viewers + producers,
+              .parameters = {"queue"},
+              .handle = [&service](const Ask& ask) {
+                return json_answer(200, describe_task(service, get_task(service, find_task(service, ask))));
+              }});
+  routes.add({.method = "GET",
+              .pattern = "/api/v1/tasks/{id}/attempts",
+              .summary = "The attempts that are kept, oldest first",
+              .roles = viewers,
+              .parameters = {"queue"},
+              .handle = [&service](const Ask& ask) { return list_attempts(service, ask); }});
+  routes.add({.method = "GET",
+              .pattern = "/api/v1/tasks/{id}/logs",
+              .summary = "What the attempts that are kept have logged",
+              .roles = viewers,
+              .parameters = {"queue", "attempt"},
+              .handle = [&service](const Ask& ask) { return list_logs(service, ask); }});
+  routes.add({.method = "GET",
+              .pattern = "/api/v1/tasks/{id}/payload",
+              .summary = "The payload's bytes",
+              .roles = operators,
+              .parameters = {"queue"},
+              .handle = [&service](const Ask& ask) {
+                return raw(get_task(service, find_task(service, ask)).payload);
+              }});
+  routes.add({.method = "GET",
+              .pattern = "/api/v1/tasks/{id}/result",
+              .summary = "The result's bytes",
+              .roles = operators + producers,
+              .parameters = {"queue"},
+              .handle = [&service](const Ask& ask) {
+                const Task task = get_task(service, find_task(service, ask));
+                if (task.state != State::completed) {
+                  throw Problem{409, "wrong_state",
+                                fmt::format("a task that is {} has no result", to_string(task.state))};
+                }
+                return raw(task.result);
+              }});
+}
+
+}  // namespace tidemill::server

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <tidemill/inspector.hpp>
+#include <tidemill/json.hpp>
+#include <tidemill/schedule.hpp>
+#include <tidemill/store.hpp>
+
+#include "wire/json_read.hpp"
+
+/// Queues, workers, schedules and statistics as the API shows them. `…_members` are without the brackets.
+namespace tidemill::wire {
+
+void write_queue(json::Writer& writer, const QueueInfo& queue);
+void write_queue_members(json::Writer& writer, const QueueInfo& queue);
+
+void write_worker(json::Writer& writer, const WorkerInfo& worker);
+void write_worker_members(json::Writer& writer, const WorkerInfo& worker);
+
+void write_schedule(json::Writer& writer, const ScheduleInfo& info);
+void write_schedule_members(json::Writer& writer, const ScheduleInfo& info);
+/// {"id":…,"spec":…,"task":{…}} and what else a `Schedule` has. Throws BadValue.
+Schedule read_schedule(const JsonValue& value);
+
+void write_stat(json::Writer& writer, const Stat& stat);
+
+}  // namespace tidemill::wire
