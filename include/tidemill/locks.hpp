@@ -28,8 +28,8 @@ struct LockInfo {
 /// doesn't know yet that his time is up.
 ///
 /// Time is `Call::now` alone. A name has 1 to 4096 bytes of any sort, an owner too; a length is more than
-/// zero and at most 366 days. All else is an Error{invalid}, and nothing is written. Each call is about one lock: callers on many
-/// threads share a commit.
+/// zero and at most 366 days. All else is an Error{invalid}, and nothing is written. Each call is about one
+/// lock: callers on many threads share a commit.
 ///
 /// Thread safety: all members may be called from any thread.
 class Locks {

@@ -29,9 +29,10 @@ void check_lock(std::string_view name, std::string_view owner) {
 void check_lock(std::string_view name, std::string_view owner, Duration length) {
   check_lock(name, owner);
   if (length > Duration::zero() && length <= lock_length_max) return;
-  refuse(fmt::format("lock \"{}\": its length is {} µs; it must be more than zero, such as 30 s, and a year "
-                     "at most",
-                     name, length.count()));
+  refuse(
+      fmt::format("lock \"{}\": its length is {} µs; it must be more than zero, such as 30 s, and a year "
+                  "at most",
+                  name, length.count()));
 }
 
 void check_document(std::string_view folder, std::string_view name) {

@@ -211,8 +211,8 @@ TEST_P(DocumentsContract, Port_AFolderIsListedByNamePageByPage) {
 // Why: names come from anywhere, so any bytes will do. How: each is a document of its own.
 TEST_P(DocumentsContract, Port_NamesHaveAnyBytes) {
   const std::vector<std::string> odd = {
-      "n", "n ", "N", "n\n", std::string("n\0", 2), std::string("n\0m", 3), "\xff\xfe", "\xe2\x82\xac",
-      "'; DROP", "%", std::string(4096, 'x'), std::string(4095, 'x') + "y"};
+      "n",        "n ",           "N",       "n\n", std::string("n\0", 2),  std::string("n\0m", 3),
+      "\xff\xfe", "\xe2\x82\xac", "'; DROP", "%",   std::string(4096, 'x'), std::string(4095, 'x') + "y"};
   for (const std::string& name : odd) {
     EXPECT_NE(put(name, name), 0U);
     EXPECT_NE(put({.folder = name, .name = name, .text = "folder"}), 0U);
@@ -226,8 +226,8 @@ TEST_P(DocumentsContract, Port_NamesHaveAnyBytes) {
 
 TEST_P(DocumentsContract, Port_WhatMakesNoSenseIsRefused) {
   const std::string long_name(4097, 'x');
-  for (const DocumentName& wrong :
-       {DocumentName{"", "n"}, DocumentName{"f", ""}, DocumentName{long_name, "n"}, DocumentName{"f", long_name}}) {
+  for (const DocumentName& wrong : {DocumentName{"", "n"}, DocumentName{"f", ""},
+                                    DocumentName{long_name, "n"}, DocumentName{"f", long_name}}) {
     const std::vector<Document> puts = {{.folder = "f", .name = "good"},
                                         {.folder = wrong.folder, .name = wrong.name}};
     expect_invalid([&] { documents().put(puts, call()); });

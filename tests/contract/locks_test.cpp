@@ -19,9 +19,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-std::uint64_t microseconds(TimePoint at) {
-  return static_cast<std::uint64_t>(at.time_since_epoch().count());
-}
+std::uint64_t microseconds(TimePoint at) { return static_cast<std::uint64_t>(at.time_since_epoch().count()); }
 
 class LocksContract : public Contract {
  protected:
@@ -34,9 +32,7 @@ class LocksContract : public Contract {
   bool extend(const LockInfo& lock, Duration length = 30s) {
     return locks().extend(lock.name, lock.owner, lock.fence, length, call());
   }
-  bool release(const LockInfo& lock) {
-    return locks().release(lock.name, lock.owner, lock.fence, call());
-  }
+  bool release(const LockInfo& lock) { return locks().release(lock.name, lock.owner, lock.fence, call()); }
   std::vector<std::string> names(std::string_view after = "", std::size_t limit = 100) {
     std::vector<std::string> names;
     for (const LockInfo& lock : locks().list(after, limit, call())) names.push_back(lock.name);
@@ -189,9 +185,19 @@ TEST_P(LocksContract, Port_HeldLocksAreListedByNamePageByPage) {
 
 // Why: names come from anywhere, so any bytes will do. How: each is a lock of its own, read back as it was.
 TEST_P(LocksContract, Port_NamesHaveAnyBytes) {
-  const std::vector<std::string> odd = {
-      "l", "l ", " l", "L", "l\n", std::string("l\0", 2), std::string("l\0m", 3), "\xff\xfe", "\xe2\x82\xac",
-      "'; DROP", "%", std::string(4096, 'x'), std::string(4095, 'x') + "y"};
+  const std::vector<std::string> odd = {"l",
+                                        "l ",
+                                        " l",
+                                        "L",
+                                        "l\n",
+                                        std::string("l\0", 2),
+                                        std::string("l\0m", 3),
+                                        "\xff\xfe",
+                                        "\xe2\x82\xac",
+                                        "'; DROP",
+                                        "%",
+                                        std::string(4096, 'x'),
+                                        std::string(4095, 'x') + "y"};
   for (const std::string& name : odd) {
     const LockInfo lock = acquire(name, name);
     EXPECT_EQ(lock.name, name);

@@ -106,7 +106,7 @@ class Model {
   Store& subject_;
   TestClock& clock_;
   std::vector<Pair> leases_;
-  std::vector<LockInfo> locks_;  ///< As they were acquired; the same in both.
+  std::vector<LockInfo> locks_;   ///< As they were acquired; the same in both.
   std::set<std::string> tokens_;  ///< Of both stores, ever: none may come twice.
   std::optional<TimePoint> next_due_;
   std::deque<std::string> log_;

@@ -35,8 +35,9 @@ std::size_t Model::locks() {
   const Duration length = 1us + duration(20s);
   both(fmt::format("{} {} by {}", releases ? "release" : "extend", describe::lock(lock), length.count()),
        [&](Store& store, Side side) {
-         const bool done = releases ? store.locks()->release(lock.name, lock.owner, lock.fence, call())
-                                    : store.locks()->extend(lock.name, lock.owner, lock.fence, length, call());
+         const bool done = releases
+                               ? store.locks()->release(lock.name, lock.owner, lock.fence, call())
+                               : store.locks()->extend(lock.name, lock.owner, lock.fence, length, call());
          meet(!done ? "lock: lost" : releases ? "lock: released" : "lock: extended", side);
          return std::string{done ? "true" : "false"};
        });

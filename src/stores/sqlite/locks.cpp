@@ -15,7 +15,8 @@ constexpr sqlite::Sql get_held{
     "LIMIT ?3"};  // The plus: in the order of names, of which most are held.
 constexpr sqlite::Sql put{
     "INSERT INTO main.tidemill_lock (name, owner, fence, until) VALUES (?1, ?2, ?3, ?4) "
-    "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fence = excluded.fence, until = excluded.until"};
+    "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fence = excluded.fence, until = "
+    "excluded.until"};
 constexpr sqlite::Sql set_until{
     "UPDATE main.tidemill_lock SET until = ?5 WHERE name = ?1 AND owner = ?2 AND fence = ?3 AND until > ?4"};
 constexpr sqlite::Sql drop{
