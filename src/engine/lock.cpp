@@ -121,14 +121,22 @@ void NamedLock::Impl::begin(std::uint64_t new_fence, Steady sent) {
     until = sent + hold;
     lost = std::stop_source{};
   }
-  renewer = std::jthread{[this](std::stop_token stop) {
-    engine::name_thread("tm-lock");
-    renew(std::move(stop));
-  }};
-  watcher = std::jthread{[this](std::stop_token stop) {
-    engine::name_thread("tm-lock-watch");
-    watch(std::move(stop));
-  }};
+  try {
+    renewer = std::jthread{[this](std::stop_token stop) {
+      engine::name_thread("tm-lock");
+      renew(std::move(stop));
+    }};
+    watcher = std::jthread{[this](std::stop_token stop) {
+      engine::name_thread("tm-lock-watch");
+      watch(std::move(stop));
+    }};
+  } catch (...) {  // Without both threads it can't be held.
+    renewer = {};
+    unsettled = true;
+    const std::lock_guard guard{mutex};
+    until = {};
+    throw;
+  }
 }
 
 bool NamedLock::Impl::end() {
