@@ -20,6 +20,9 @@
 /// rules; tests/contract proves them on every store.
 namespace tidemill {
 
+class Documents;
+class Locks;
+
 /// The caller's own open transaction. Each SQL store has its subclass: sqlite.hpp.
 class Transaction {
  public:
@@ -172,7 +175,9 @@ enum class Feature : std::uint8_t {
   schedules,
   hold,
   crashes,
-  inside
+  inside,
+  locks,
+  documents
 };
 std::string_view to_string(Feature feature) noexcept;
 
@@ -303,7 +308,8 @@ class Store {
   /// Tells that a worker lives, also with no beats; extends its leases; adds up statistics.
   virtual Renewed renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
                         std::span<const Stat> stats, const Call& call) = 0;
-  /// Takes lost leases over, makes due tasks pending, purges; `limit` of each at most.
+  /// Takes lost leases over, makes due tasks pending, purges tasks, locks and documents; `limit` of each at
+  /// most.
   virtual Swept sweep(std::string_view worker, Duration lease, std::size_t limit, const Call& call) = 0;
   /// Returns when one of the queues may have a task to claim, when a signal may wait for `worker` or one of
   /// its leases, at the timeout, or when stopped. Only a hint: it may return for nothing.
@@ -313,7 +319,10 @@ class Store {
   virtual TimePoint now() = 0;
 
   virtual const Capabilities& capabilities() const noexcept = 0;
+  /// Null for what the store doesn't have; it belongs to the store.
   virtual Catalog* catalog() noexcept { return nullptr; }
+  virtual Locks* locks() noexcept { return nullptr; }          ///< locks.hpp
+  virtual Documents* documents() noexcept { return nullptr; }  ///< documents.hpp
 };
 
 struct OpenOptions {

@@ -4,6 +4,7 @@
 #include <tidemill/client.hpp>
 #include <tidemill/inspector.hpp>
 #include <tidemill/json.hpp>
+#include <tidemill/lock.hpp>
 #include <tidemill/schedule.hpp>
 #include <tidemill/store.hpp>
 #include <tidemill/version.hpp>

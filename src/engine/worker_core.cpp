@@ -1,7 +1,6 @@
 #include "engine/worker_core.hpp"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,6 +8,7 @@
 
 #include "core/rules.hpp"
 #include "core/uuid.hpp"
+#include "engine/host.hpp"
 
 namespace tidemill::engine {
 
@@ -16,12 +16,6 @@ namespace {
 
 /// Kinds without a handler that are remembered, so as to warn once of each.
 constexpr std::size_t unknown_kinds_max = 1000;
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  if (gethostname(name.data(), name.size() - 1) != 0) return "unknown";
-  return name.data();
-}
 
 Steady steady_now() { return std::chrono::steady_clock::now(); }
 

@@ -85,6 +85,8 @@ class Contract : public testing::TestWithParam<Backend> {
   /// Skips the test when the store lacks one of these, by its own word.
   void need(std::initializer_list<Feature> features);
   void reopen();
+  /// A second store object on what the first one holds; for durable ones.
+  std::unique_ptr<Store> open_again();
 
   Store& store() { return *store_; }
   Catalog& catalog() { return *store_->catalog(); }

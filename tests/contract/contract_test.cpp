@@ -68,7 +68,11 @@ Contract::Contract() { reopen(); }
 
 void Contract::reopen() {
   store_.reset();
-  store_ = open(GetParam().url(directory_.path()), {.clock = &clock});
+  store_ = open_again();
+}
+
+std::unique_ptr<Store> Contract::open_again() {
+  return open(GetParam().url(directory_.path()), {.clock = &clock});
 }
 
 void Contract::need(std::initializer_list<Feature> features) {

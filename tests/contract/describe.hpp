@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <tidemill/documents.hpp>
+#include <tidemill/locks.hpp>
 #include <tidemill/store.hpp>
 
 /// What the model test compares: the answers of a store as text, in full but for what each store makes up for
@@ -84,6 +86,15 @@ inline std::string worker(const WorkerInfo& info) {
 inline std::string schedule(const StoredSchedule& one) {
   return fmt::format("[{} {} {}{} next={} last={}]", one.id, one.owner, text(one.rule),
                      one.paused ? " paused" : "", time(one.next), time(one.last));
+}
+
+inline std::string lock(const LockInfo& lock) {
+  return fmt::format("[{} {} {} until={}]", lock.name, lock.owner, lock.fence, time(lock.until));
+}
+
+inline std::string document(const Document& one) {
+  return fmt::format("[{}/{} {} {} expires={}]", one.folder, one.name, text(one.text), one.version,
+                     time(one.expires_at));
 }
 
 inline std::string stat(const Stat& stat) {

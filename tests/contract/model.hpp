@@ -11,6 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include <tidemill/documents.hpp>
+#include <tidemill/locks.hpp>
+
 #include "contract.hpp"
 #include "describe.hpp"
 
@@ -91,6 +94,8 @@ class Model {
   std::size_t pause();
   std::size_t signal();
   std::size_t schedules();
+  std::size_t locks();
+  std::size_t documents();
   std::size_t look();
   std::size_t find();
   std::size_t advance();
@@ -101,6 +106,7 @@ class Model {
   Store& subject_;
   TestClock& clock_;
   std::vector<Pair> leases_;
+  std::vector<LockInfo> locks_;   ///< As they were acquired; the same in both.
   std::set<std::string> tokens_;  ///< Of both stores, ever: none may come twice.
   std::optional<TimePoint> next_due_;
   std::deque<std::string> log_;

@@ -199,6 +199,13 @@ void Model::compare_everything() {
     std::sort(workers.begin(), workers.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
     return describe::all(workers, describe::worker);
   });
+  both("held locks", [&](Store& store, Side) {
+    return describe::all(store.locks()->list("", 100, call()), describe::lock);
+  });
+  both("all documents", [&](Store& store, Side) {
+    return describe::all(store.documents()->list("f0", "", 100, call()), describe::document) +
+           describe::all(store.documents()->list("f1", "", 100, call()), describe::document);
+  });
   for (const Span span : {Span::minute, Span::day}) {
     both("all stats", [&](Store& store, Side) {
       return describe::all(store.catalog()->stats("", span, TimePoint{}, clock_.now() + 24h, call()),
@@ -240,12 +247,15 @@ std::uint64_t operations() {
 /// What a long run must have met, or it has proved less than it says.
 void expect_met_all(const std::map<std::string, std::size_t>& met) {
   for (const char* answer :
-       {"enqueue: created",    "enqueue: replaced", "enqueue: exists", "enqueue: busy",     "enqueue: fired",
-        "enqueue: invalid",    "report: applied",   "report: lost",    "report: ended",     "report: failed",
-        "beat: none",          "beat: cancel",      "beat: hold",      "beat: lost",        "worker: quiet",
-        "worker: resume",      "worker: stop",      "change: changed", "change: signalled", "change: absent",
-        "change: wrong_state", "change: failed",    "claim: leases",   "sweep: taken",      "sweep: promoted",
-        "sweep: purged"}) {
+       {"enqueue: created",    "enqueue: replaced", "enqueue: exists",   "enqueue: busy",
+        "enqueue: fired",      "enqueue: invalid",  "report: applied",   "report: lost",
+        "report: ended",       "report: failed",    "beat: none",        "beat: cancel",
+        "beat: hold",          "beat: lost",        "worker: quiet",     "worker: resume",
+        "worker: stop",        "change: changed",   "change: signalled", "change: absent",
+        "change: wrong_state", "change: failed",    "claim: leases",     "sweep: taken",
+        "sweep: promoted",     "sweep: purged",     "lock: acquired",    "lock: refused",
+        "lock: extended",      "lock: released",    "lock: lost",        "document: put",
+        "document: stale",     "document: erased",  "document: kept"}) {
     const auto found = met.find(answer);
     EXPECT_GE(found == met.end() ? 0 : found->second, 10U) << answer;
   }

@@ -9,6 +9,9 @@
 #include <set>
 #include <thread>
 
+#include <tidemill/documents.hpp>
+#include <tidemill/locks.hpp>
+
 #include "contract/sqlite_fixture.hpp"
 
 namespace tidemill::contract {
@@ -68,6 +71,30 @@ TEST_F(SqliteStoreTest, OtherSchemasAreToldApart) {
   app.path = path("app.db").string();
   app.migrate = false;
   EXPECT_THAT(refusal(ErrorKind::unavailable, [&] { open_sqlite(app); }), HasSubstr("tidemill migrate"));
+}
+
+// Why: a file outlives the program that made it. How: a file as version 1 made it, with a task in it.
+TEST_F(SqliteStoreTest, AnOlderSchemaIsBroughtUpToDate) {
+  put(store(), task("old"));
+  close();
+  PlainSql sql{path()};
+  ASSERT_EQ(sql.run("DROP TABLE tidemill_lock; DROP TABLE tidemill_document; DELETE FROM tidemill_meta WHERE "
+                    "name IN ('fence', 'version'); UPDATE tidemill_meta SET value = 1 WHERE name = 'schema'"),
+            "");
+  SqliteOptions careful = options();
+  careful.migrate = false;
+  const std::string why = refusal(ErrorKind::unavailable, [&] { open_sqlite(careful); });
+  EXPECT_THAT(why, HasSubstr("version 1"));
+  EXPECT_THAT(why, HasSubstr("tidemill migrate"));
+
+  EXPECT_TRUE(get("old")) << "to open it is enough";
+  EXPECT_EQ(store().locks()->acquire("l", "o", std::chrono::seconds{1}, call()).owner, "o");
+  const Document document{.folder = "f", .name = "n", .text = "t"};
+  EXPECT_TRUE(store().documents()->put({&document, 1}, call()).at(0));
+  const Migration done = migrate_sqlite(options());
+  EXPECT_EQ(done.from, 2);
+  EXPECT_EQ(done.to, 2);
+  EXPECT_EQ(sql.one("SELECT value FROM tidemill_meta WHERE name = 'schema'"), "2");
 }
 
 // Why: an application's own database serves as well, and stays its own. How: its marks and rows before and

@@ -7,6 +7,8 @@
 #include <set>
 #include <thread>
 
+#include <tidemill/documents.hpp>
+#include <tidemill/locks.hpp>
 #include <tidemill/sqlite.hpp>
 
 #include "contract/sqlite_fixture.hpp"
@@ -291,6 +293,17 @@ void use_all(Store& store, const Call& call) {
   catalog.signal("w", Signal::quiet, call);
   catalog.schedules(call.now, call);
   catalog.stats("", Span::minute, call.now - std::chrono::hours{1}, call.now, call);
+  const LockInfo lock = store.locks()->acquire("l", "o", std::chrono::seconds{1}, call);
+  store.locks()->extend("l", "o", lock.fence, std::chrono::seconds{1}, call);
+  store.locks()->list("", 10, call);
+  store.locks()->release("l", "o", lock.fence, call);
+  const Document document{.folder = "f", .name = "n", .expires_at = call.now + std::chrono::seconds{1}};
+  store.documents()->put({&document, 1}, call);
+  const DocumentName name{"f", "n"};
+  store.documents()->get({&name, 1}, call);
+  store.documents()->list("f", "", 10, call);
+  const EraseDocument erased{"f", "n"};
+  store.documents()->erase({&erased, 1}, call);
   Call later = call;
   later.now += std::chrono::hours{10'000};
   store.sweep("w", std::chrono::seconds{1}, 100, later);
@@ -346,10 +359,14 @@ TEST_F(SqliteStoreTest, WhatFindsNothingWritesNothing) {
   later.state = State::scheduled;
   later.delay = std::chrono::hours{1};
   put(store(), later);
+  store().locks()->acquire("l", "a", std::chrono::hours{1}, call());
   PlainSql sql{path()};
   const std::string before = sql.one("PRAGMA data_version");
   EXPECT_TRUE(claim(store()).empty());
   EXPECT_EQ(store().sweep("w", std::chrono::seconds{25}, 100, call()).promoted, 0U);
+  EXPECT_EQ(store().locks()->acquire("l", "b", std::chrono::seconds{1}, call()).owner, "a");
+  EXPECT_FALSE(store().locks()->extend("l", "b", 1, std::chrono::seconds{1}, call()));
+  EXPECT_FALSE(store().locks()->release("l", "b", 1, call()));
   EXPECT_EQ(sql.one("PRAGMA data_version"), before);
 }
 

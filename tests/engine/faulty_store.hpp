@@ -11,11 +11,12 @@
 #include <vector>
 
 #include <tidemill/error.hpp>
+#include <tidemill/locks.hpp>
 #include <tidemill/store.hpp>
 
 namespace tidemill::tests {
 
-enum class Verb : unsigned char { enqueue, claim, report, renew, sweep, wait, now };
+enum class Verb : unsigned char { enqueue, claim, report, renew, sweep, wait, now, lock };
 
 enum class Fault : unsigned char {
   none,
@@ -97,9 +98,35 @@ class FaultyStore : public Store {
   }
   const Capabilities& capabilities() const noexcept override { return inner_.capabilities(); }
   Catalog* catalog() noexcept override { return inner_.catalog(); }
+  Locks* locks() noexcept override { return &locks_; }
+  Documents* documents() noexcept override { return inner_.documents(); }
 
  private:
   using CallName = std::pair<std::uint64_t, std::uint64_t>;
+  /// All verbs of the inner store's locks are Verb::lock.
+  class FaultyLocks : public Locks {
+   public:
+    explicit FaultyLocks(FaultyStore& owner) : owner_(owner) {}
+    LockInfo acquire(std::string_view name, std::string_view owner, Duration length,
+                     const Call& call) override {
+      return owner_.through(Verb::lock, [&] { return inner().acquire(name, owner, length, call); });
+    }
+    bool extend(std::string_view name, std::string_view owner, std::uint64_t fence, Duration length,
+                const Call& call) override {
+      return owner_.through(Verb::lock, [&] { return inner().extend(name, owner, fence, length, call); });
+    }
+    bool release(std::string_view name, std::string_view owner, std::uint64_t fence,
+                 const Call& call) override {
+      return owner_.through(Verb::lock, [&] { return inner().release(name, owner, fence, call); });
+    }
+    std::vector<LockInfo> list(std::string_view after, std::size_t limit, const Call& call) override {
+      return owner_.through(Verb::lock, [&] { return inner().list(after, limit, call); });
+    }
+
+   private:
+    Locks& inner() { return *owner_.inner_.locks(); }
+    FaultyStore& owner_;
+  };
   struct Plan {
     Fault fault = Fault::none;
     int times = 0;
@@ -147,10 +174,11 @@ class FaultyStore : public Store {
   }
 
   Store& inner_;
+  FaultyLocks locks_{*this};
   mutable std::mutex mutex_;  // Guards all below.
   std::condition_variable changed_;
-  std::array<Plan, 7> faults_{};
-  std::array<int, 7> calls_{};
+  std::array<Plan, 8> faults_{};
+  std::array<int, 8> calls_{};
   std::map<CallName, Claimed> lost_claims_;
   std::map<CallName, std::vector<Reported>> lost_reports_;
   std::vector<std::vector<std::string>> claimed_queues_;

@@ -160,7 +160,10 @@ Swept MemoryStore::sweep(std::string_view worker, Duration length, std::size_t l
   answer.purged = ended.size();
   purge_history(call.now);
 
-  answer.more = answer.taken.size() == limit || answer.promoted == limit || answer.purged == limit;
+  const std::size_t locks = locks_.purge(call.now, limit);
+  const std::size_t documents = documents_.purge(call.now, limit);
+  answer.more = answer.taken.size() == limit || answer.promoted == limit || answer.purged == limit ||
+                locks == limit || documents == limit;
   changed_.notify_all();
   return answer;
 }

@@ -8,6 +8,8 @@
 
 #include <tidemill/store.hpp>
 
+#include "stores/memory/documents.hpp"
+#include "stores/memory/locks.hpp"
 #include "stores/memory/memory_store.hpp"
 #include "stores/memory/rows.hpp"
 
@@ -40,6 +42,8 @@ class MemoryStore final : public Store, public Catalog {
   TimePoint now() override { return clock_.now(); }
   const Capabilities& capabilities() const noexcept override { return capabilities_; }
   Catalog* catalog() noexcept override { return this; }
+  Locks* locks() noexcept override { return &locks_; }
+  Documents* documents() noexcept override { return &documents_; }
 
   Page find(const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,
             const Call& call) override;
@@ -78,6 +82,8 @@ class MemoryStore final : public Store, public Catalog {
 
   const Clock& clock_;
   Capabilities capabilities_;
+  MemoryLocks locks_;
+  MemoryDocuments documents_;
 
   std::mutex mutex_;  ///< Guards all that follows.
   std::condition_variable_any changed_;

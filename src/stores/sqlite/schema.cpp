@@ -31,6 +31,8 @@ namespace {
 // attempt, log: kept attempts; lines of the running one.
 // key: unique keys. `seq` is the task, unless that is gone.
 // counter: tasks by queue and state, exact at every commit.
+// lock: those that are held or have run out; one that is released goes.
+// document: has a rowid, as a text may fill many pages.
 
 constexpr std::string_view tables = R"sql(
 CREATE TABLE tidemill_queue (
@@ -176,7 +178,32 @@ INSERT INTO tidemill_meta VALUES ('signals', 0);
 
 std::string step_1() { return std::string{tables} + plain_sql_view(); }
 
-constexpr std::array steps = {&step_1};
+std::string step_2() {
+  return R"sql(
+CREATE TABLE tidemill_lock (
+  name TEXT PRIMARY KEY,
+  owner TEXT NOT NULL,
+  fence INTEGER NOT NULL,
+  until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tidemill_lock_until ON tidemill_lock (until);
+
+CREATE TABLE tidemill_document (
+  id INTEGER PRIMARY KEY,
+  folder TEXT NOT NULL,
+  name TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  expires_at INTEGER,
+  text TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX tidemill_document_name ON tidemill_document (folder, name);
+CREATE INDEX tidemill_document_expires ON tidemill_document (expires_at) WHERE expires_at IS NOT NULL;
+
+INSERT INTO tidemill_meta VALUES ('fence', 0), ('version', 0);
+)sql";
+}
+
+constexpr std::array steps = {&step_1, &step_2};
 
 constexpr sqlite::Sql has_meta{
     "SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = 'tidemill_meta'"};

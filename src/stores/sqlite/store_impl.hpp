@@ -6,8 +6,10 @@
 
 #include <tidemill/store.hpp>
 
+#include "stores/sqlite/documents.hpp"
 #include "stores/sqlite/hub.hpp"
 #include "stores/sqlite/lane.hpp"
+#include "stores/sqlite/locks.hpp"
 #include "stores/sqlite/names.hpp"
 #include "stores/sqlite/readers.hpp"
 #include "stores/sqlite/sqlite_store.hpp"
@@ -32,6 +34,8 @@ class SqliteStore : public Store, public Catalog {
   TimePoint now() override { return options_.clock->now(); }
   const Capabilities& capabilities() const noexcept override { return capabilities_; }
   Catalog* catalog() noexcept override { return this; }
+  Locks* locks() noexcept override { return &locks_; }
+  Documents* documents() noexcept override { return &documents_; }
 
   // Catalog
   Page find(const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,
@@ -58,6 +62,8 @@ class SqliteStore : public Store, public Catalog {
   Hub hub_;
   Lane lane_;
   Readers readers_;
+  SqliteLocks locks_{lane_, readers_};
+  SqliteDocuments documents_{lane_, readers_};
 };
 
 }  // namespace tidemill::sqlite_store

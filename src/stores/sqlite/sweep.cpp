@@ -38,6 +38,15 @@ constexpr sqlite::Sql drop_workers{
 constexpr sqlite::Sql drop_stats{
     "DELETE FROM main.tidemill_stat WHERE (span, at, queue, kind) IN (SELECT span, at, queue, kind "
     "FROM main.tidemill_stat WHERE span = ?1 AND at < ?2 LIMIT ?3)"};
+constexpr sqlite::Sql drop_locks{
+    "DELETE FROM main.tidemill_lock WHERE name IN (SELECT name FROM main.tidemill_lock WHERE until <= ?1 "
+    "LIMIT ?2)"};
+constexpr sqlite::Sql drop_documents{
+    "DELETE FROM main.tidemill_document WHERE id IN (SELECT id FROM main.tidemill_document "
+    "WHERE expires_at IS NOT NULL AND expires_at <= ?1 LIMIT ?2)"};
+constexpr sqlite::Sql any_lock{"SELECT 1 FROM main.tidemill_lock WHERE until <= ?1 LIMIT 1"};
+constexpr sqlite::Sql any_document{
+    "SELECT 1 FROM main.tidemill_document WHERE expires_at IS NOT NULL AND expires_at <= ?1 LIMIT 1"};
 constexpr sqlite::Sql any_key{
     "SELECT 1 FROM main.tidemill_key WHERE until IS NOT NULL AND until <= ?1 LIMIT 1"};
 constexpr sqlite::Sql any_worker{"SELECT 1 FROM main.tidemill_worker WHERE beat_at <= ?1 LIMIT 1"};
@@ -124,7 +133,8 @@ bool sweep_nothing(Scope& scope, TimePoint now) {
          !any_past(scope, State::retry, now) && !scope.db.any(past_retention, stored(now), 1) &&
          !scope.db.any(any_key, stored(now)) && !scope.db.any(any_worker, stored(now - silent_max)) &&
          !scope.db.any(any_stat, Span::minute, stored(now - minutes_kept)) &&
-         !scope.db.any(any_stat, Span::day, stored(now - days_kept));
+         !scope.db.any(any_stat, Span::day, stored(now - days_kept)) &&
+         !scope.db.any(any_lock, stored(now)) && !scope.db.any(any_document, stored(now));
 }
 
 Swept sweep_all(Write& write, std::string_view worker, Duration lease, std::size_t limit, TimePoint now) {
@@ -136,7 +146,10 @@ Swept sweep_all(Write& write, std::string_view worker, Duration lease, std::size
   write.db.run(drop_workers, stored(now - silent_max), leftovers_max);
   write.db.run(drop_stats, Span::minute, stored(now - minutes_kept), leftovers_max);
   write.db.run(drop_stats, Span::day, stored(now - days_kept), leftovers_max);
-  answer.more = answer.taken.size() == limit || answer.promoted == limit || answer.purged == limit;
+  const auto locks = static_cast<std::size_t>(write.db.run(drop_locks, stored(now), limit));
+  const auto documents = static_cast<std::size_t>(write.db.run(drop_documents, stored(now), limit));
+  answer.more = answer.taken.size() == limit || answer.promoted == limit || answer.purged == limit ||
+                locks == limit || documents == limit;
   return answer;
 }
 

@@ -2,6 +2,10 @@
 
 #include <algorithm>
 
+#include <tidemill/error.hpp>
+
+#include "stores/sqlite/layout.hpp"
+
 namespace tidemill::sqlite_store {
 
 namespace {
@@ -13,7 +17,18 @@ constexpr sqlite::Sql end_claim{"DELETE FROM main.tidemill_claim WHERE id = ?1 A
 constexpr sqlite::Sql reduce_claim{"UPDATE main.tidemill_claim SET held = held - ?2 WHERE id = ?1"};
 constexpr sqlite::Sql count_signal{"UPDATE main.tidemill_meta SET value = value + 1 WHERE name = 'signals'"};
 
+constexpr sqlite::Sql next_fence{
+    "UPDATE main.tidemill_meta SET value = max(value + 1, ?1) WHERE name = 'fence' RETURNING value"};
+constexpr sqlite::Sql next_version{
+    "UPDATE main.tidemill_meta SET value = max(value + 1, ?1) WHERE name = 'version' RETURNING value"};
+
 }  // namespace
+
+std::int64_t Write::next_number(Counter counter, TimePoint now) {
+  auto row = db.query(counter == Counter::fence ? next_fence : next_version, stored(now));
+  if (row.step()) return row.integer(0);
+  throw Error{ErrorKind::corrupt, "tidemill_meta has lost a counter: restore a backup"};
+}
 
 Write::Touched& Write::touched(std::int64_t queue) {
   if (last_ < touched_.size() && touched_[last_].queue == queue) return touched_[last_];

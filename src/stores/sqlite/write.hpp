@@ -14,6 +14,9 @@
 
 namespace tidemill::sqlite_store {
 
+/// Where numbers come from that never come twice.
+enum class Counter : std::uint8_t { fence, version };
+
 /// One write transaction: what its operations share. Counts, and what others may wait for, gather in memory;
 /// counts are written once, at its end.
 class Write : public Scope {
@@ -30,6 +33,8 @@ class Write : public Scope {
   /// One of the leases of this claim has ended.
   void lease_ended(std::int64_t claim);
   void unpaused(std::int64_t queue) { touched(queue).ready = true; }
+  /// Greater than all that the counter has given, and not less than `now` in microseconds.
+  std::int64_t next_number(Counter counter, TimePoint now);
   /// There is a signal for this worker, or for the holder of a lease.
   void signalled(std::string_view worker);
 
