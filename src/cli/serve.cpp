@@ -68,8 +68,8 @@ int serve(const Arguments& arguments, const Io& io) {
   try {
     server.emplace(
         http::ServerOptions{.host = arguments.host, .port = arguments.port, .refusal = server::Api::refusal},
-        [&](http::Request&& request, http::Answer answer) {
-          api.handle(std::move(request), std::move(answer));
+        [&](http::Request&& request, const http::Answer& answer) {
+          api.handle(std::move(request), answer);
         });
   } catch (const std::runtime_error& error) {
     throw Error{ErrorKind::unavailable, error.what()};
@@ -79,6 +79,7 @@ int serve(const Arguments& arguments, const Io& io) {
   io.out << fmt::format("listening on http://{}:{}\n", host, server->port()) << std::flush;
   signals.wait();
   log.info("stopping");
+  api.drain();
   server->stop(patience);
   api.close();
   return ok;

@@ -12,6 +12,7 @@
 
 #include "server/events.hpp"
 #include "server/intake.hpp"
+#include "server/lock_routes.hpp"
 #include "server/metrics.hpp"
 #include "server/operations.hpp"
 #include "server/remote.hpp"
@@ -44,6 +45,7 @@ struct Api::Impl {
   Metrics metrics;
   Intake intake;
   RemoteRoutes remote;
+  LockRoutes locks;
   Waits waits;
   Events events;
   Operations operations;
@@ -64,6 +66,7 @@ Api::Impl::Impl(Store& store, ApiOptions o)
                later(std::move(work), answer);
              }),
       remote(service),
+      locks(service),
       waits(service),
       events(service),
       operations(service) {
@@ -78,6 +81,7 @@ void Api::Impl::add_routes() {
   waits.add_routes(routes);
   add_act_routes(routes, service);
   operations.add_routes(routes);
+  locks.add_routes(routes);
   add_queue_routes(routes, service);
   add_schedule_routes(routes, service);
   add_worker_routes(routes, service);

@@ -76,6 +76,7 @@ auto task_or_problem(Read read) -> std::variant<NewTask, Problem> {
 
 Intake::Intake(Service& service, std::size_t tasks_max, Later later)
     : service_(service),
+      idempotency_(service),
       tasks_max_(tasks_max),
       later_(std::move(later)),
       singles_([this](std::span<Single> batch) { flush(batch); }, {.name = "tm-api-enqueue"},
@@ -103,15 +104,24 @@ void Intake::begin(const Ask& ask, const http::Answer& answer) {
     many = read_lines(ask);
   } else {
     const auto document = ask.body();
-    if (!document.root().is_array()) {
+    if (!document.root().is_array() && ask.request->header("idempotency-key").empty()) {
       if (!singles_.try_push({read_allowed(ask, document.root()), answer}))
         throw Problem{503, "store_unavailable", "too many tasks wait for the store already"};
       return;
     }
+    if (!document.root().is_array()) {
+      later_([this, ask, task = read_allowed(ask, document.root())] { return enqueue_once(ask, task); },
+             answer);
+      return;
+    }
     many = read_array(ask, document.root());
   }
-  const auto shared = std::make_shared<std::vector<TaskOrProblem>>(std::move(many));
-  later_([this, shared] { return enqueue_many(std::move(*shared)); }, answer);
+  later_(
+      [this, ask, shared = std::make_shared<std::vector<TaskOrProblem>>(std::move(many))] {
+        return idempotency_.run(
+            ask, [&](const std::string& seed) { return enqueue_many(std::move(*shared), seed); });
+      },
+      answer);
 }
 
 std::vector<Intake::TaskOrProblem> Intake::read_array(const Ask& ask, const wire::JsonValue& array) const {
@@ -159,10 +169,20 @@ void Intake::flush(std::span<Single> batch) {
   }
 }
 
-http::Response Intake::enqueue_many(std::vector<TaskOrProblem>&& tasks) {
+http::Response Intake::enqueue_once(const Ask& ask, NewTask task) {
+  return idempotency_.run(ask, [&](const std::string& seed) {
+    if (task.options.id.empty()) task.options.id = id_of(seed, 0);
+    return answer_of(service_.client.enqueue_all({&task, 1}).front(), task);
+  });
+}
+
+http::Response Intake::enqueue_many(std::vector<TaskOrProblem>&& tasks, const std::string& seed) {
   std::vector<NewTask> good;
-  for (TaskOrProblem& each : tasks) {
-    if (NewTask* task = std::get_if<NewTask>(&each)) good.push_back(std::move(*task));
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    NewTask* const task = std::get_if<NewTask>(&tasks[i]);
+    if (task == nullptr) continue;
+    if (!seed.empty() && task->options.id.empty()) task->options.id = id_of(seed, i);
+    good.push_back(std::move(*task));
   }
   const std::vector<Enqueued> answers = service_.client.enqueue_all(good);
   std::size_t next = 0;

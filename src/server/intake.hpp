@@ -9,6 +9,7 @@
 #include <tidemill/client.hpp>
 
 #include "engine/batcher.hpp"
+#include "server/idempotency.hpp"
 #include "server/service.hpp"
 
 namespace tidemill::server {
@@ -39,12 +40,14 @@ class Intake {
 
   void begin(const Ask& ask, const http::Answer& answer);
   void flush(std::span<Single> batch);
-  http::Response enqueue_many(std::vector<TaskOrProblem>&& tasks);
+  http::Response enqueue_once(const Ask& ask, NewTask task);
+  http::Response enqueue_many(std::vector<TaskOrProblem>&& tasks, const std::string& seed);
   std::vector<TaskOrProblem> read_lines(const Ask& ask) const;
   std::vector<TaskOrProblem> read_array(const Ask& ask, const wire::JsonValue& array) const;
   void check_count(std::size_t count) const;
 
   Service& service_;
+  Idempotency idempotency_;
   const std::size_t tasks_max_;
   const Later later_;
   engine::Batcher<Single> singles_;

@@ -67,10 +67,10 @@ http::Response Metrics::metrics() const {
     fmt::format_to(to, "tidemill_queue_paused{{queue=\"{}\"}} {}\n", label_value(queue.name),
                    queue.paused ? 1 : 0);
   }
-  const auto workers = service_.inspector.workers();
+  const auto alive = service_.inspector.workers();
   std::int64_t slots = 0;
   std::int64_t busy = 0;
-  for (const WorkerInfo& worker : workers) {
+  for (const WorkerInfo& worker : alive) {
     slots += worker.slots;
     busy += worker.busy;
   }
@@ -79,7 +79,7 @@ http::Response Metrics::metrics() const {
                  "tidemill_workers {}\n# HELP tidemill_slots Their slots.\n# TYPE tidemill_slots gauge\n"
                  "tidemill_slots {}\n# HELP tidemill_slots_busy Their slots that run a task.\n"
                  "# TYPE tidemill_slots_busy gauge\ntidemill_slots_busy {}\n",
-                 workers.size(), slots, busy);
+                 alive.size(), slots, busy);
   if (meter_ != nullptr) out += meter_->text();
   return {200, "text/plain; version=0.0.4", {}, std::move(out)};
 }

@@ -159,7 +159,7 @@ std::vector<Ref> refs_of(const Plan& plan) {
 
 }  // namespace
 
-Operations::Operations(Service& service) : service_(service) {
+Operations::Operations(Service& service) : service_(service), idempotency_(service) {
   router_.handle(kind, [this](Context& context) { return carry_out(context); });
   worker_ = std::make_unique<Worker>(service.store, router_,
                                      WorkerOptions{.queues = {{.name = std::string{queue}}},
@@ -241,12 +241,17 @@ http::Response Operations::create(const Ask& ask) {
                                   });
                                 }));
   }
+  const std::string text = wire::object([&](json::Writer& writer) { write_plan(writer, plan); });
+  return idempotency_.run(ask, [&](const std::string& seed) { return enqueue(text, seed); });
+}
+
+http::Response Operations::enqueue(const std::string& plan, const std::string& seed) {
   const EnqueueOptions options{.queue = std::string{queue},
+                               .id = seed.empty() ? "" : id_of(seed, 0),
                                .crashes_max = 1000,  // To stop a server is no fault of the operation.
                                .timeout = Duration::zero(),
                                .retention = kept};
-  const Enqueued made = service_.client.enqueue(
-      kind, wire::object([&](json::Writer& writer) { write_plan(writer, plan); }), options);
+  const Enqueued made = service_.client.enqueue(kind, plan, options);
   http::Response response = json_answer(202, describe(get_task(service_, {std::string{queue}, made.id})));
   response.headers.emplace_back("Location", fmt::format("{}/operations/{}", prefix, made.id));
   return response;

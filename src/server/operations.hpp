@@ -5,6 +5,7 @@
 #include <tidemill/router.hpp>
 #include <tidemill/worker.hpp>
 
+#include "server/idempotency.hpp"
 #include "server/service.hpp"
 
 namespace tidemill::server {
@@ -27,6 +28,7 @@ class Operations {
 
  private:
   http::Response create(const Ask& ask);
+  http::Response enqueue(const std::string& plan, const std::string& seed);
   http::Response list(const Ask& ask);
   http::Response show(const Ask& ask);
   http::Response control(const Ask& ask, Act act);
@@ -34,6 +36,7 @@ class Operations {
   Outcome carry_out(Context& context) const;
 
   Service& service_;
+  Idempotency idempotency_;
   Router router_;
   std::unique_ptr<Worker> worker_;
 };

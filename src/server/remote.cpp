@@ -272,7 +272,7 @@ struct RemoteRoutes::Waiting {
 RemoteRoutes::RemoteRoutes(Service& service)
     : service_(service),
       leases_(service.store, {}, service.log),
-      id_(fmt::format("api-{}", to_string(make_uuid()))),
+      id_(fmt::format("api-{}", tidemill::to_string(make_uuid()))),
       thread_([this] {
         pthread_setname_np(pthread_self(), "tm-api-claims");
         loop();
