@@ -18,6 +18,7 @@ LAYERS = {
     "engine": {"core"},
     "testing": {"core", "engine"},
     "wire": {"core"},
+    "deliver": {"core", "wire", "engine", "drivers/http"},
     "server": {"core", "wire", "engine", "drivers/http"},
     "cli": {"core", "wire", "server", "drivers/sqlite", "drivers/http", "stores/memory", "stores/sqlite", "stores",
             "engine", "testing"},
@@ -27,8 +28,9 @@ LAYERS = {
 THIRD_PARTIES = {
     "boost": {"core", "cli", "server", "drivers/http"},
     "CLI": {"cli"},
+    "curl": {"drivers/http"},
     "date": {"core"},
-    "openssl": {"core"},
+    "openssl": {"core", "deliver"},
     "sqlite3.h": {"drivers/sqlite", "stores/sqlite"},
 }
 STD_HEADERS = set("""
