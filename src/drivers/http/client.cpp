@@ -268,7 +268,7 @@ void Client::Impl::start(Host& host) {
     --host.lookups;
     offer(host);
   });
-  curl_multi_add_handle(multi.get(), transfer.easy.get());
+  if (curl_multi_add_handle(multi.get(), transfer.easy.get()) != CURLM_OK) throw std::bad_alloc{};
 }
 
 /// Waits for something to happen, and lets curl deal with it.
