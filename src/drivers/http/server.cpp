@@ -58,12 +58,7 @@ Refused refused(beast::error_code error) {
 
 }  // namespace
 
-std::string_view Request::header(std::string_view name) const {
-  for (const auto& [key, value] : headers) {
-    if (key == name) return value;
-  }
-  return {};
-}
+std::string_view Request::header(std::string_view name) const { return find_header(headers, name); }
 
 // ---- Answer
 

@@ -9,13 +9,12 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
+
+#include "drivers/http/headers.hpp"
 
 /// An HTTP/1.1 server that knows nothing of tasks. One thread moves the bytes of all connections; it calls
 /// the handler, which answers when it can, from any thread.
 namespace tidemill::http {
-
-using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct Request {
   std::string method = {};
