@@ -1,7 +1,6 @@
+#include <algorithm>
 #include <cstdlib>
-#include <optional>
 #include <ostream>
-#include <stdexcept>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -10,9 +9,9 @@
 
 #include "cli/app.hpp"
 #include "cli/options.hpp"
-#include "drivers/http/server.hpp"
+#include "config/config.hpp"
 #include "engine/worker_signals.hpp"
-#include "server/api.hpp"
+#include "server/server.hpp"
 #include "wire/values.hpp"
 
 namespace tidemill::cli {
@@ -27,62 +26,62 @@ constexpr const char* help_text = R"(Examples:
 It answers over HTTP until SIGINT or SIGTERM, for programs of this machine. /api/v1/openapi.json lists what it can do.
 Workers run beside it: `tidemill work --store URL --on 'KIND=COMMAND'`.)";
 
-constexpr std::chrono::milliseconds patience{10'000};
-
 struct Arguments {
   StoreOption store = {};
-  std::string host = "127.0.0.1";
-  std::uint16_t port = 8470;
+  std::string config_file = {};
+  std::string listen = {};
+  std::vector<std::string> roles = {};
 };
 
-void read_listen(const std::string& text, Arguments& arguments) {
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string::npos || colon == 0)
-    throw Error{ErrorKind::invalid,
-                fmt::format("\"{}\" is no HOST:PORT; write for instance 127.0.0.1:8470", text)};
-  std::string host = text.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  if (host == "localhost") host = "127.0.0.1";
-  // Whoever reaches the port may do anything, so only programs of this machine must reach it.
-  if (host != "::1" && !host.starts_with("127.")) {
-    throw Error{
-        ErrorKind::invalid,
-        fmt::format(
-            "\"{}\" may be reached from other machines, and there is no authentication yet; listen on "
-            "127.0.0.1, and put a proxy with authentication in front of it",
-            host)};
+config::Config configuration(const Arguments& arguments) {
+  config::Config config =
+      arguments.config_file.empty() ? config::Config{} : config::load(arguments.config_file);
+  if (!arguments.listen.empty()) config.listen = arguments.listen;
+  if (!arguments.roles.empty()) config.roles = arguments.roles;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here sets it.
+  if (const char* url = std::getenv("TIDEMILL_STORE"); url != nullptr) config.store = url;
+  if (!arguments.store.url.empty()) config.store = arguments.store.url;
+  return config;
+}
+
+void reload(server::Server& server, const Arguments& arguments, const Log& log) {
+  if (arguments.config_file.empty()) {
+    log.warning("SIGHUP: there is no configuration file to read again");
+    return;
   }
-  arguments.port = static_cast<std::uint16_t>(wire::parse_integer(text.substr(colon + 1), 0, 65535));
-  arguments.host = std::move(host);
+  try {
+    server.reload(configuration(arguments));
+  } catch (const Error& error) {
+    log.error("the configuration was not taken over; the old one stays", {{"why", error.what()}});
+  }
 }
 
 int serve(const Arguments& arguments, const Io& io) {
-  StoreOption named = arguments.store;
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here sets it.
-  if (named.url.empty() && std::getenv("TIDEMILL_STORE") == nullptr) named.url = "sqlite:tidemill.db";
-  const auto store = open_store(named, Access::create);
-  const Log log;
-  server::Api api{*store, {.hosts = {"localhost", "127.0.0.1", "[::1]", arguments.host}, .log = log}};
-  engine::ProcessSignals signals;
-  std::optional<http::Server> server;
-  try {
-    server.emplace(
-        http::ServerOptions{.host = arguments.host, .port = arguments.port, .refusal = server::Api::refusal},
-        [&](http::Request&& request, const http::Answer& answer) {
-          api.handle(std::move(request), answer);
-        });
-  } catch (const std::runtime_error& error) {
-    throw Error{ErrorKind::unavailable, error.what()};
+  const config::Config config = configuration(arguments);
+  const auto store = open_store({config.store}, Access::create);
+  const Log log = Log::to_stderr(config.log.level);
+  engine::ProcessSignals signals{engine::ProcessSignals::Hangup::caught};
+  server::Server server{*store, config, log, Log::silent()};
+  const std::string url = server.url();
+  io.out << (url.empty() ? "running without an API\n" : fmt::format("listening on {}\n", url)) << std::flush;
+  while (signals.wait() == 0) {
+    if (signals.take_hangup()) reload(server, arguments, log);
   }
-  const std::string host =
-      arguments.host.find(':') == std::string::npos ? arguments.host : "[" + arguments.host + "]";
-  io.out << fmt::format("listening on http://{}:{}\n", host, server->port()) << std::flush;
-  signals.wait();
   log.info("stopping");
-  api.drain();
-  server->stop(patience);
-  api.close();
+  server.stop();
   return ok;
+}
+
+std::vector<std::string> read_roles(const std::string& text) {
+  static const std::vector<std::string> all = {"api", "worker", "scheduler"};
+  std::vector<std::string> roles;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::string role{rest.substr(0, rest.find(','))};
+    rest.remove_prefix(std::min(role.size() + 1, rest.size()));
+    if (std::ranges::find(all, role) == all.end()) wire::refuse_name("role", role, all);
+    roles.push_back(role);
+  }
+  return roles;
 }
 
 }  // namespace
@@ -91,8 +90,12 @@ void add_serve(Commands& commands) {
   CLI::App& command = commands.add("serve", "Take tasks in and answer for them over HTTP", help_text);
   const auto arguments = std::make_shared<Arguments>();
   add_store(command, arguments->store);
-  add_text(command, "--listen", "HOST:PORT", "Where to listen (127.0.0.1:8470); port 0: any that is free",
-           [arguments](const std::string& text) { read_listen(text, *arguments); });
+  add_string(command, "--config", "FILE", arguments->config_file,
+             "The configuration, in YAML; options here win over what it says");
+  add_string(command, "--listen", "HOST:PORT", arguments->listen,
+             "Where to listen (127.0.0.1:8470); port 0: any that is free");
+  add_text(command, "--roles", "ROLE,…", "What it does (api,worker,scheduler)",
+           [arguments](const std::string& text) { arguments->roles = read_roles(text); });
   commands.runs(command, [arguments](const Io& io) { return serve(*arguments, io); });
 }
 

@@ -16,22 +16,23 @@ namespace {
 
 /// A signal adds so much, a poke adds one.
 constexpr std::uint64_t signal_weight = 1U << 20U;
+constexpr std::uint64_t hangup_weight = std::uint64_t{1} << 40U;
 
 /// Where the handler writes: it can reach nothing but what is static. Never closed, since a handler may still
 /// be about to write on another thread.
 std::atomic<int> event{-1};
 std::atomic<bool> in_use{false};
 
-void on_signal(int) {
+void on_signal(int number) {
   const int saved = errno;
-  const std::uint64_t weight = signal_weight;
+  const std::uint64_t weight = number == SIGHUP ? hangup_weight : signal_weight;
   (void)!write(event.load(), &weight, sizeof weight);
   errno = saved;
 }
 
 }  // namespace
 
-ProcessSignals::ProcessSignals() {
+ProcessSignals::ProcessSignals(Hangup hangup) : with_hangup_(hangup == Hangup::caught) {
   if (in_use.exchange(true)) {
     throw Error{ErrorKind::invalid, "another worker of this process is inside run() already"};
   }
@@ -49,17 +50,20 @@ ProcessSignals::ProcessSignals() {
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, &interrupt_);
   sigaction(SIGTERM, &action, &terminate_);
+  if (with_hangup_) sigaction(SIGHUP, &action, &hangup_);
   // At least one thread must let them through.
   sigset_t ours;
   sigemptyset(&ours);
   sigaddset(&ours, SIGINT);
   sigaddset(&ours, SIGTERM);
+  if (with_hangup_) sigaddset(&ours, SIGHUP);
   pthread_sigmask(SIG_UNBLOCK, &ours, &mask_);
 }
 
 ProcessSignals::~ProcessSignals() {
   sigaction(SIGINT, &interrupt_, nullptr);
   sigaction(SIGTERM, &terminate_, nullptr);
+  if (with_hangup_) sigaction(SIGHUP, &hangup_, nullptr);
   pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
   in_use = false;
 }
@@ -68,7 +72,8 @@ int ProcessSignals::wait() {
   pollfd readable{.fd = event.load(), .events = POLLIN, .revents = 0};
   std::uint64_t count = 0;
   while (read(event.load(), &count, sizeof count) < 0) poll(&readable, 1, -1);
-  return static_cast<int>(count / signal_weight);
+  if (count >= hangup_weight) hung_up_ = true;
+  return static_cast<int>(count % hangup_weight / signal_weight);
 }
 
 void ProcessSignals::poke() {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <utility>
+
 #include <signal.h>
 
 namespace tidemill::engine {
@@ -11,19 +13,26 @@ namespace tidemill::engine {
 /// started before us don't have our mask, and a signal that one of them takes would end the process.
 class ProcessSignals {
  public:
-  ProcessSignals();
+  enum class Hangup : unsigned char { left_alone, caught };
+  /// With `caught`, SIGHUP too.
+  explicit ProcessSignals(Hangup hangup = Hangup::left_alone);
   ~ProcessSignals();
   ProcessSignals(const ProcessSignals&) = delete;
   ProcessSignals& operator=(const ProcessSignals&) = delete;
 
-  /// How many signals have come since the last call; waits until there is one, or a poke.
+  /// How many SIGINT and SIGTERM have come since the last call; waits until there is a signal, or a poke.
   int wait();
+  /// Whether SIGHUP has come; asked by the thread that waits.
+  bool take_hangup() { return std::exchange(hung_up_, false); }
   /// Ends `wait`. May be called from any thread.
   void poke();
 
  private:
   struct sigaction interrupt_{};
   struct sigaction terminate_{};
+  struct sigaction hangup_{};
+  const bool with_hangup_;
+  bool hung_up_ = false;
   sigset_t mask_{};
 };
 

@@ -174,6 +174,8 @@ void Api::handle(http::Request&& request, const http::Answer& answer) {
   if (!begun) answer(refusal);
 }
 
+void Api::start() { impl_->operations.start(); }
+
 void Api::drain() {
   impl_->remote.close();
   impl_->waits.close();

@@ -42,6 +42,8 @@ class Api {
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;
 
+  /// Begins to carry out operations and to look after the leases of the dead.
+  void start();
   /// Does not block; answers from another thread.
   void handle(http::Request&& request, const http::Answer& answer);
   /// Tells what waits (claims, event streams) to come again; new requests are refused.

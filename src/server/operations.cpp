@@ -166,7 +166,6 @@ Operations::Operations(Service& service) : service_(service), idempotency_(servi
                                                    .concurrency = 2,
                                                    .shutdown_timeout = Duration::zero(),
                                                    .log = service.log});
-  worker_->start();
 }
 
 Operations::~Operations() { close(); }

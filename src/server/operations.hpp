@@ -23,6 +23,7 @@ class Operations {
   Operations& operator=(const Operations&) = delete;
 
   void add_routes(Routes& routes);
+  void start() { worker_->start(); }
   /// Gives back what it works on. May be called twice.
   void close();
 

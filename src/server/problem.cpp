@@ -27,6 +27,7 @@ constexpr std::array titles = {
     Title{"lock_held", "Somebody else has the lock"},
     Title{"idempotency_in_progress", "The same request is being carried out"},
     Title{"idempotency_mismatch", "The key was used for another request"},
+    Title{"bad_filter", "The filter does not read"},
     Title{"bad_cursor", "The cursor is of another list"},
     Title{"bad_cron", "The schedule's spec does not read"},
     Title{"too_many_streams", "Too many event streams are open"},

@@ -1,0 +1,203 @@
+#include "server/server.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include <tidemill/inspector.hpp>
+#include <tidemill/schedule.hpp>
+
+#include "drivers/http/server.hpp"
+#include "server/api.hpp"
+#include "server/deliveries.hpp"
+#include "server/meter.hpp"
+#include "server/metered_store.hpp"
+#include "wire/values.hpp"
+
+namespace tidemill::server {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto patience = 10s;
+constexpr std::string_view schedules_owner = "file";
+
+struct Place {
+  std::string host;
+  std::uint16_t port;
+  bool loopback;
+};
+
+Place read_listen(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0) {
+    throw Error{ErrorKind::invalid,
+                fmt::format("listen: \"{}\" is no HOST:PORT; write for instance 127.0.0.1:8470", text)};
+  }
+  std::string host = text.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host == "localhost") host = "127.0.0.1";
+  const auto port = static_cast<std::uint16_t>(wire::parse_integer(text.substr(colon + 1), 0, 65535));
+  const bool loopback = host == "::1" || host.starts_with("127.");
+  return {std::move(host), port, loopback};
+}
+
+bool has_role(const config::Config& config, std::string_view role) {
+  return std::ranges::find(config.roles, role) != config.roles.end();
+}
+
+std::shared_ptr<const Access> access_of(const config::Config& config) {
+  return std::make_shared<const Access>(config.tokens, config.open_routes);
+}
+
+std::chrono::milliseconds whole(Duration duration) {
+  return std::chrono::ceil<std::chrono::milliseconds>(duration);
+}
+
+http::ServerOptions http_options(const config::Config& config, const Place& place) {
+  return {.host = place.host,
+          .port = place.port,
+          .body_max = config.limits.body_bytes,
+          .headers_max = static_cast<std::uint32_t>(config.limits.header_bytes),
+          .connections_max = config.limits.connections,
+          .idle_timeout = whole(config.limits.idle_timeout),
+          .headers_timeout = whole(config.limits.headers_timeout),
+          .body_timeout = whole(config.limits.body_timeout),
+          .refusal = Api::refusal};
+}
+
+}  // namespace
+
+struct Server::Impl {
+  Impl(Store& s, config::Config c, Log l, Log statements)
+      : config(std::move(c)), log(std::move(l)), store(s, meter, std::move(statements)), inspector(store) {}
+
+  void start_api();
+  void check_routes(const config::Config& checked) const;
+  std::unique_ptr<Deliveries> make_deliveries(const config::Config& from);
+  void sync_schedules(const config::Config& from);
+  void replace_deliveries(std::unique_ptr<Deliveries> next);
+  void stop();
+
+  config::Config config;
+  const Log log;
+  Meter meter;
+  MeteredStore store;
+  Inspector inspector;
+  std::optional<Place> place;
+  std::optional<Api> api;
+  std::optional<http::Server> http;
+  std::unique_ptr<Deliveries> deliveries;
+  std::optional<Scheduler> scheduler;
+  std::thread replaced;  ///< Stops the deliveries of the last configuration.
+};
+
+void Server::Impl::start_api() {
+  place = read_listen(config.listen);
+  // Whoever reaches the port may do anything, so only programs of this machine must reach it.
+  if (!place->loopback && config.tokens.empty()) {
+    throw Error{
+        ErrorKind::invalid,
+        fmt::format("\"{}\" may be reached from other machines, and there are no tokens; add some to the "
+                    "configuration, or listen on 127.0.0.1",
+                    place->host)};
+  }
+  ApiOptions options{
+      .tasks_max = config.limits.tasks_per_request, .access = access_of(config), .meter = &meter, .log = log};
+  if (config.tokens.empty()) options.hosts = {"localhost", "127.0.0.1", "[::1]", place->host};
+  api.emplace(store, std::move(options));
+  check_routes(config);
+  try {
+    http.emplace(http_options(config, *place), [this](http::Request&& request, const http::Answer& answer) {
+      api->handle(std::move(request), answer);
+    });
+  } catch (const std::runtime_error& error) {
+    throw Error{ErrorKind::unavailable, error.what()};
+  }
+  api->start();
+}
+
+void Server::Impl::check_routes(const config::Config& checked) const {
+  std::vector<std::string> names;
+  for (const Route& route : api->routes().all()) names.push_back(name_of(route));
+  for (const std::string& open : checked.open_routes) {
+    if (std::ranges::find(names, open) == names.end()) {
+      throw Error{ErrorKind::invalid, fmt::format("open_routes: there is no route \"{}\"{}", open,
+                                                  wire::suggestion(open, names))};
+    }
+    log.warning("this route needs no token", {{"route", open}});
+  }
+}
+
+std::unique_ptr<Deliveries> Server::Impl::make_deliveries(const config::Config& from) {
+  if (!has_role(from, "worker") || from.deliveries.empty()) return nullptr;
+  return std::make_unique<Deliveries>(store, from, log);
+}
+
+void Server::Impl::sync_schedules(const config::Config& from) {
+  if (!from.schedules || !has_role(from, "scheduler")) return;
+  const std::size_t changed = inspector.sync_schedules(schedules_owner, *from.schedules);
+  if (changed > 0) log.info("schedules of the file were changed", {{"changed", std::to_string(changed)}});
+}
+
+void Server::Impl::replace_deliveries(std::unique_ptr<Deliveries> next) {
+  if (next) next->start();
+  if (replaced.joinable()) replaced.join();
+  replaced = std::thread{[old = std::shared_ptr<Deliveries>{std::move(deliveries)}] {
+    if (old) old->stop();
+  }};
+  deliveries = std::move(next);
+}
+
+void Server::Impl::stop() {
+  if (api) api->drain();
+  if (scheduler) scheduler->stop();
+  if (http) http->stop(patience);
+  if (deliveries) deliveries->stop();
+  if (replaced.joinable()) replaced.join();
+  if (api) api->close();
+}
+
+Server::Server(Store& store, config::Config config, Log log, Log statements)
+    : impl_(std::make_unique<Impl>(store, std::move(config), std::move(log), std::move(statements))) {
+  impl_->deliveries = impl_->make_deliveries(impl_->config);
+  impl_->sync_schedules(impl_->config);
+  if (has_role(impl_->config, "api")) impl_->start_api();
+  if (impl_->deliveries) impl_->deliveries->start();
+  if (has_role(impl_->config, "scheduler")) {
+    impl_->scheduler.emplace(impl_->store, SchedulerOptions{.log = impl_->log});
+    impl_->scheduler->start();
+  }
+}
+
+Server::~Server() { stop(); }
+
+std::string Server::url() const {
+  if (!impl_->http) return {};
+  const std::string& host = impl_->place->host;
+  const bool v6 = host.find(':') != std::string::npos;
+  return fmt::format("http://{}:{}", v6 ? "[" + host + "]" : host, impl_->http->port());
+}
+
+void Server::reload(config::Config config) {
+  Impl& it = *impl_;
+  if (it.api) it.check_routes(config);
+  if (config.store != it.config.store || config.listen != it.config.listen || config.roles != it.config.roles)
+    it.log.warning("store, listen and roles stay as they are until a restart");
+  if (it.place && !it.place->loopback && config.tokens.empty())
+    throw Error{ErrorKind::invalid, "tokens: the last one must not go while other machines reach the server"};
+  config.roles = it.config.roles;
+  auto next = it.make_deliveries(config);
+  it.sync_schedules(config);
+  if (it.api) it.api->set_access(access_of(config));
+  it.replace_deliveries(std::move(next));
+  it.config = std::move(config);
+  it.log.info("the configuration was read again");
+}
+
+void Server::stop() { impl_->stop(); }
+
+}  // namespace tidemill::server
