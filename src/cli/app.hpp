@@ -60,6 +60,7 @@ void add_schedules(Commands& commands);
 void add_workers(Commands& commands);
 void add_work(Commands& commands);
 void add_serve(Commands& commands);
+void add_check_config(Commands& commands);
 void add_migrate(Commands& commands);
 void add_version(Commands& commands);
 void add_bench(Commands& commands);

@@ -188,6 +188,8 @@ struct Flight {
 
 }  // namespace
 
+void check(const HttpDelivery& delivery) { const Caller caller{delivery}; }
+
 Handler http_handler(const HttpDelivery& delivery, http::Client& client) {
   return [caller = std::make_shared<const Caller>(delivery), &client](Context& context) {
     http::Call call;

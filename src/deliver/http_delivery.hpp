@@ -18,4 +18,7 @@ namespace tidemill::deliver {
 /// delivery that is wrong ("url: column 8: …").
 Handler http_handler(const HttpDelivery& delivery, http::Client& client);
 
+/// Throws as `http_handler`, for those who only read a configuration.
+void check(const HttpDelivery& delivery);
+
 }  // namespace tidemill::deliver

@@ -20,6 +20,7 @@ using namespace std::chrono_literals;
 
 /// How often a worker that only claims is shown as alive.
 constexpr Duration announce_every = 8s;
+constexpr auto forget_after = 2min;
 /// A suspect beyond the one that its worker has comes again after this.
 constexpr Duration suspect_pause = 1s;
 /// From telling a handler that its time is over to ending the attempt over its head.
@@ -104,27 +105,31 @@ RemoteLeases::RemoteLeases(Store& store, RetryPolicy retry, Log log)
 
 Call RemoteLeases::call() { return clock_.call(); }
 
-WorkerInfo RemoteLeases::info_of(const RemoteWorker& worker, std::size_t busy) const {
-  WorkerInfo info;
-  info.id = worker.id;
-  info.host = worker.host;
-  info.state = "running";
-  for (const auto& [name, weight] : worker.queues) info.queues[name] = weight;
-  info.slots = worker.slots;
-  info.busy = static_cast<std::int32_t>(busy);
+WorkerInfo RemoteLeases::info_of(const RemoteWorker& worker, std::optional<std::size_t> busy) {
+  const TimePoint now = clock_.now();
+  const std::lock_guard lock{mutex_};
+  std::erase_if(known_, [](const auto& each) { return steady_now() - each.second.told > forget_after; });
+  auto& [info, told] = known_[worker.id];
+  if (info.id.empty()) {
+    info.id = worker.id;
+    info.state = "running";
+    info.started_at = now;
+  }
+  if (!worker.host.empty()) info.host = worker.host;
+  if (worker.slots > 0) info.slots = worker.slots;
+  if (!worker.queues.empty()) info.queues = {worker.queues.begin(), worker.queues.end()};
+  if (busy) info.busy = static_cast<std::int32_t>(*busy);
+  told = steady_now();
   return info;
 }
 
 void RemoteLeases::announce(const RemoteWorker& worker) {
   {
     const std::lock_guard lock{mutex_};
-    auto& last = announced_[worker.id];
-    if (steady_now() - last < announce_every) return;
-    last = steady_now();
-    std::erase_if(announced_,
-                  [&](const auto& each) { return steady_now() - each.second > 10 * announce_every; });
+    const auto known = known_.find(worker.id);
+    if (known != known_.end() && steady_now() - known->second.told < announce_every) return;
   }
-  (void)store_.renew(info_of(worker, 0), {}, announce_every, {}, call());
+  (void)store_.renew(info_of(worker, {}), {}, announce_every, {}, call());
 }
 
 RemoteClaimed RemoteLeases::claim(const RemoteWorker& worker, std::size_t limit, Duration lease) {
@@ -180,7 +185,7 @@ bool RemoteLeases::take_suspect(const std::string& worker, const std::string& to
   // It may never report this one: when its time is over by far, another may follow.
   if (!held.empty()) {
     const auto ticket = Ticket::parse(held);
-    if (ticket && announced_.contains(worker) && clock_.now() < ticket->end) return false;
+    if (ticket && known_.contains(worker) && clock_.now() < ticket->end) return false;
   }
   held = token;
   return true;
@@ -227,10 +232,6 @@ RemoteRenewed RemoteLeases::renew(const RemoteWorker& worker, std::span<const Re
       sent.push_back({.lease = &leases[*places[i]], .progress = beats[i].progress, .logs = beats[i].logs});
   }
   const Renewed renewed = store_.renew(info_of(worker, sent.size()), sent, lease, stats_.take(), call());
-  {
-    const std::lock_guard lock{mutex_};
-    announced_[worker.id] = steady_now();
-  }
   const TimePoint now = clock_.now();
   RemoteRenewed answer{.worker = renewed.worker, .until = now + lease};
   std::vector<Ticket> overdue;

@@ -87,8 +87,13 @@ class RemoteLeases {
 
  private:
   struct Ticket;
+  struct Known {
+    WorkerInfo info = {};
+    Steady told = {};  ///< When the store last heard of it.
+  };
   Call call();
-  WorkerInfo info_of(const RemoteWorker& worker, std::size_t busy) const;
+  /// What is known of the worker, from this call and those before.
+  WorkerInfo info_of(const RemoteWorker& worker, std::optional<std::size_t> busy);
   void announce(const RemoteWorker& worker);
   std::vector<RemoteLease> sort_out(const RemoteWorker& worker, std::vector<Lease>&& leases, Duration lease);
   void mark(const RemoteWorker& worker, std::span<const Lease> leases, Duration lease);
@@ -105,7 +110,7 @@ class RemoteLeases {
   StoreClock clock_;
   WorkerStats stats_;
   std::mutex mutex_;
-  std::map<std::string, std::chrono::steady_clock::time_point> announced_;  // Workers. Guarded by mutex_.
+  std::map<std::string, Known> known_;           // Workers, by id. Guarded by mutex_.
   std::map<std::string, std::string> suspects_;  // Worker to token. Guarded by mutex_.
   std::unordered_set<std::string> applied_;      // Guarded by mutex_.
   std::deque<std::string> applied_order_;        // Guarded by mutex_.

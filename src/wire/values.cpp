@@ -153,6 +153,30 @@ Duration parse_duration(std::string_view text) {
   return sum;
 }
 
+std::size_t parse_size(std::string_view text) {
+  struct Unit {
+    std::string_view name;
+    std::size_t bytes;
+  };
+  static constexpr std::array units = {Unit{"", 1},
+                                       Unit{"B", 1},
+                                       Unit{"KiB", 1U << 10U},
+                                       Unit{"MiB", 1U << 20U},
+                                       Unit{"GiB", 1U << 30U},
+                                       Unit{"KB", 1'000},
+                                       Unit{"MB", 1'000'000},
+                                       Unit{"GB", 1'000'000'000}};
+  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  const auto unit = std::ranges::find(units, text.substr(digits), &Unit::name);
+  std::size_t number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + digits, number);
+  if (digits == 0 || unit == units.end() || failure != std::errc{} ||
+      number > (std::size_t{1} << 50U) / unit->bytes)
+    throw Error{ErrorKind::invalid,
+                fmt::format("\"{}\" is no size; write for instance 4096, 64KiB, 8MiB or 1GiB", text)};
+  return number * unit->bytes;
+}
+
 TimePoint parse_time(std::string_view text) {
   if (const std::optional<TimePoint> time = read_time(text)) return *time;
   throw Error{

@@ -19,6 +19,9 @@ Duration parse_duration(std::string_view text);
 TimePoint parse_time(std::string_view text);
 std::int64_t parse_integer(std::string_view text, std::int64_t least, std::int64_t most);
 
+/// Bytes: 4096, 64KiB, 8MiB, 1GiB; KB, MB and GB are powers of 1000.
+std::size_t parse_size(std::string_view text);
+
 /// As `parse_duration` reads it, exactly: 1h30m.
 std::string format_duration(Duration duration);
 /// In UTC, exactly: with a fraction only where there is one.

@@ -28,6 +28,16 @@ TEST(ValuesTest, DurationsReadAndShow) {
   }
 }
 
+TEST(ValuesTest, SizesRead) {
+  EXPECT_EQ(wire::parse_size("4096"), 4096U);
+  EXPECT_EQ(wire::parse_size("7B"), 7U);
+  EXPECT_EQ(wire::parse_size("64KiB"), 65536U);
+  EXPECT_EQ(wire::parse_size("2MB"), 2'000'000U);
+  for (const char* text :
+       {"", "KiB", "1.5MiB", "-1", "8 MiB", "8mib", "99999999999GiB", "99999999999999999999"})
+    EXPECT_THROW(wire::parse_size(text), Error) << text;
+}
+
 TEST(ValuesTest, EveryDurationReadsAsItShows) {
   for (std::int64_t count = 1; count < 400'000'000'000; count = count * 7 + 3) {
     EXPECT_EQ(wire::parse_duration(wire::format_duration(Duration{count})), Duration{count});

@@ -32,6 +32,7 @@ THIRD_PARTIES = {
     "curl": {"drivers/http"},
     "date": {"core"},
     "openssl": {"core", "deliver"},
+    "yaml-cpp": {"config"},
     "sqlite3.h": {"drivers/sqlite", "stores/sqlite"},
 }
 STD_HEADERS = set("""

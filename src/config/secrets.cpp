@@ -1,0 +1,106 @@
+// Tokens, and where secrets come from.
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "config/sections.hpp"
+#include "core/digest.hpp"
+
+namespace tidemill::config {
+
+namespace {
+
+constexpr std::size_t secret_least = 16;
+constexpr std::array role_names = {"viewer", "operator", "admin", "producer", "worker"};
+
+void read_role(Token& token, const Node& node) {
+  const std::string word = node.text();
+  const auto found = std::ranges::find(role_names, word);
+  if (found == role_names.end()) {
+    node.checked([&] {
+      wire::refuse_name("role", word, std::vector<std::string>(role_names.begin(), role_names.end()));
+    });
+  } else {
+    token.role = Role{static_cast<std::uint8_t>(found - role_names.begin())};
+  }
+}
+
+void set_secret(Token& token, const Node& node, const std::string& secret) {
+  if (!token.secret_sha256.empty()) node.wrong("this token has a secret already");
+  if (secret.size() < secret_least)
+    node.wrong(fmt::format("the secret has {} characters; {} are the least", secret.size(), secret_least));
+  token.secret_sha256 = sha256_hex(secret);
+}
+
+void set_digest(Token& token, const Node& node) {
+  if (!token.secret_sha256.empty()) node.wrong("this token has a secret already");
+  token.secret_sha256 = node.text();
+  const bool hex = token.secret_sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (token.secret_sha256.size() != 64 || !hex)
+    node.wrong("must be 64 hexadecimal digits in lower case, as `printf %s SECRET | sha256sum` prints");
+}
+
+std::string environment(const Node& node, const std::string& name) {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here sets it.
+  const char* const value = std::getenv(name.c_str());
+  if (value == nullptr) node.wrong(fmt::format("the environment has no variable {}", name));
+  return value == nullptr ? "" : value;
+}
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find_first_of("\r\n")); }
+
+using Each = Setting<Token>;
+constexpr std::array token_settings = {
+    Each{"name", [](Token& t, const Node& n) { t.name = n.text(); }},
+    Each{"role", read_role},
+    Each{"secret_sha256", set_digest},
+    Each{"secret", [](Token& t, const Node& n) { set_secret(t, n, read_secret(n)); }},
+    Each{"secret_env", [](Token& t, const Node& n) { set_secret(t, n, environment(n, n.text())); }},
+    Each{"secret_file",
+         [](Token& t, const Node& n) { set_secret(t, n, first_line(read_file_beside(n, n.text()))); }},
+    Each{"queues", [](Token& t, const Node& n) { t.queues = n.texts(); }},
+};
+
+}  // namespace
+
+std::string read_file_beside(const Node& node, const std::string& path) {
+  const std::filesystem::path place = std::filesystem::path{node.file()}.parent_path() / path;
+  std::ifstream in{place, std::ios::binary};
+  std::string text{std::istreambuf_iterator<char>{in}, {}};
+  if (!in) node.wrong(fmt::format("{} can't be read", place.string()));
+  return text;
+}
+
+std::string read_secret(const Node& node) {
+  if (node.is_scalar()) return node.text();
+  using Source = Setting<std::string>;
+  static constexpr std::array sources = {
+      Source{"env", [](std::string& s, const Node& n) { s = environment(n, n.text()); }},
+      Source{"file", [](std::string& s, const Node& n) { s = first_line(read_file_beside(n, n.text())); }},
+  };
+  std::string secret;
+  read_settings<std::string>(node, secret, sources);
+  return secret;
+}
+
+void read_tokens(Config& config, const Node& node) {
+  std::set<std::string> names;
+  for (const Node& each : node.elements()) {
+    Token token;
+    read_settings<Token>(each, token, token_settings);
+    if (token.name.empty())
+      each.wrong("this token has no name");
+    else if (!names.insert(token.name).second)
+      each.wrong(fmt::format("there is another token \"{}\"", token.name));
+    if (token.secret_sha256.empty())
+      each.wrong("this token has no secret; give secret_sha256, secret_env, secret_file or secret");
+    config.tokens.push_back(std::move(token));
+  }
+}
+
+}  // namespace tidemill::config
