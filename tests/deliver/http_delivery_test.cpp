@@ -232,14 +232,14 @@ TEST_F(HttpDeliveryTest, WhoNeverAnswersFailsByTheDeliverysTimeout) {
 
 TEST_F(HttpDeliveryTest, TheTasksTimeoutEndsTheCall) {
   Receiver hanging{[](Received& received) { received.hang(); }};
-  const Ref ref = deliver({.url = url_of(hanging)}, "{}", {.timeout = 200ms});
+  const Ref ref = deliver({.url = url_of(hanging), .timeout = 1h}, "{}", {.timeout = 200ms});
   ASSERT_TRUE(becomes(ref, State::retry));
   EXPECT_TRUE(eventually([&] { return hanging.open() == 0; }));
 }
 
 TEST_F(HttpDeliveryTest, ACancelledTaskEndsItsCall) {
   Receiver hanging{[](Received& received) { received.hang(); }};
-  const Ref ref = deliver({.url = url_of(hanging)});
+  const Ref ref = deliver({.url = url_of(hanging), .timeout = 1h});
   ASSERT_TRUE(eventually([&] { return hanging.open() == 1; }));
   act(Act::cancel, ref);
   ASSERT_TRUE(becomes(ref, State::archived));
@@ -250,7 +250,7 @@ TEST_F(HttpDeliveryTest, AWorkerThatStopsGivesTheTaskBack) {
   Receiver hanging{[](Received& received) { received.hang(); }};
   WorkerOptions options = quick();
   options.shutdown_timeout = 10ms;
-  router.handle("call", http_handler({.url = url_of(hanging)}, calls));
+  router.handle("call", http_handler({.url = url_of(hanging), .timeout = 1h}, calls));
   const Ref ref = enqueue("call");
   start(std::move(options));
   ASSERT_TRUE(eventually([&] { return hanging.open() == 1; }));
