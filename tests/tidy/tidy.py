@@ -30,6 +30,7 @@ THIRD_PARTIES = {
     "date": {"core"},
     "openssl": {"core"},
     "sqlite3.h": {"drivers/sqlite", "stores/sqlite"},
+    "zlib.h": {"core"},
 }
 STD_HEADERS = set("""
     algorithm any array atomic barrier bit bitset cassert cctype cerrno cfenv cfloat charconv chrono cinttypes climits
