@@ -12,8 +12,8 @@
 #include <tidemill/worker.hpp>
 
 #include "cli/app.hpp"
-#include "cli/command_process.hpp"
 #include "cli/options.hpp"
+#include "drivers/process/process.hpp"
 #include "wire/values.hpp"
 
 namespace tidemill::cli {
@@ -73,13 +73,13 @@ std::map<std::string, std::string> environment_of(const Context& context) {
   return out;
 }
 
-std::string describe_failure(const CommandEnd& end) {
+std::string describe_failure(const process::End& end) {
   const std::string how = end.signal != 0 ? fmt::format("signal {} ({})", end.signal, sigdescr_np(end.signal))
                                           : fmt::format("exit code {}", end.exit_code);
   return end.last_error_line.empty() ? how : fmt::format("{} ({})", end.last_error_line, how);
 }
 
-Outcome to_outcome(CommandEnd end, Context& context, Duration snooze) {
+Outcome to_outcome(process::End end, Context& context, Duration snooze) {
   if (end.output_cut) context.log(Level::warning, "the output was longer than 64 KiB: the rest was left out");
   // One that was stopped has not done its work, whatever its exit code says: many programs end with 0 on
   // SIGTERM.
@@ -95,9 +95,10 @@ Outcome to_outcome(CommandEnd end, Context& context, Duration snooze) {
 
 Handler handler_of(const std::string& text, Duration snooze) {
   return [text, snooze](Context& context) {
-    Command command{.text = text, .input = context.task().payload, .environment = environment_of(context)};
+    process::Command command{
+        .text = text, .input = context.task().payload, .environment = environment_of(context)};
     command.on_error_line = [&context](std::string_view line) { context.log(Level::info, line); };
-    return to_outcome(run_command(command, context.stop_token()), context, snooze);
+    return to_outcome(process::run(command, context.stop_token()), context, snooze);
   };
 }
 

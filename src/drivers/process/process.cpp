@@ -1,4 +1,4 @@
-#include "cli/command_process.hpp"
+#include "drivers/process/process.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -21,17 +21,15 @@
 
 #include <fmt/format.h>
 
-#include <tidemill/error.hpp>
-
 extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX leaves it to us.
 
-namespace tidemill::cli {
+namespace tidemill::process {
 
 namespace {
 
 [[noreturn]] void fail(std::string_view what, int code) {
-  throw Error{ErrorKind::unavailable, fmt::format("the command can't be started: {}: {}", what,
-                                                  std::generic_category().message(code))};
+  throw std::system_error{code, std::generic_category(),
+                          fmt::format("the command can't be started: {}", what)};
 }
 
 /// Owns a file descriptor.
@@ -213,7 +211,7 @@ class Run {
     (void)!write(stop_event_.get(), &one, sizeof one);
   }
 
-  CommandEnd finish() {
+  End finish() {
     while (step()) {
     }
     reap();
@@ -311,16 +309,16 @@ class Run {
   std::size_t after_end_ = 0;
   bool reaped_ = false;
   std::optional<Steady::time_point> kill_at_;
-  CommandEnd end_;
+  End end_;
 };
 
 }  // namespace
 
-CommandEnd run_command(const Command& command, std::stop_token stop) {
+End run(const Command& command, std::stop_token stop) {
   const NoSigpipe no_sigpipe;
-  Run run{command};
-  const std::stop_callback on_stop{stop, [&run] { run.request_stop(); }};
-  return run.finish();
+  Run running{command};
+  const std::stop_callback on_stop{stop, [&running] { running.request_stop(); }};
+  return running.finish();
 }
 
-}  // namespace tidemill::cli
+}  // namespace tidemill::process

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -7,9 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include <tidemill/clock.hpp>
-
-namespace tidemill::cli {
+namespace tidemill::process {
 
 /// A shell command to run, with what goes in and how much may come out.
 struct Command {
@@ -19,13 +18,13 @@ struct Command {
   std::map<std::string, std::string> environment = {};
   std::size_t output_bytes_max = 64U << 10U;
   std::size_t line_bytes_max = 4096;
-  /// Called with each line that it writes to stderr, in the thread of `run_command`.
+  /// Called with each line that it writes to stderr, in the thread of `run`.
   std::function<void(std::string_view)> on_error_line = {};
   /// From SIGTERM to SIGKILL, when it is stopped.
-  Duration grace = std::chrono::seconds{5};
+  std::chrono::milliseconds grace = std::chrono::seconds{5};
 };
 
-struct CommandEnd {
+struct End {
   int exit_code = 0;     ///< Where no signal ended it.
   int signal = 0;        ///< The one that ended it; zero: none did.
   bool stopped = false;  ///< It was told to stop before it ended.
@@ -40,9 +39,9 @@ struct CommandEnd {
 ///
 /// When `stop` fires, the group gets SIGTERM, and after the grace SIGKILL.
 ///
-/// Throws Error{unavailable} when it can't be started: no memory, no process or no file descriptor is left.
+/// Throws std::system_error when it can't be started: no memory, no process or no file descriptor is left.
 ///
 /// Thread safety: may be called from many threads at once.
-CommandEnd run_command(const Command& command, std::stop_token stop);
+End run(const Command& command, std::stop_token stop);
 
-}  // namespace tidemill::cli
+}  // namespace tidemill::process
