@@ -98,7 +98,8 @@ TEST_P(CommandDeliveryTest, AnOutputThatIsTooLongIsCut) {
   ASSERT_TRUE(becomes(ref, State::completed));
   EXPECT_EQ(task(ref)->result, "01234");
   std::vector<std::string> logs;
-  for (const LogLine& line : attempts(ref).at(0).logs) logs.push_back(line.text);
+  const Attempt attempt = attempts(ref).at(0);
+  for (const LogLine& line : attempt.logs) logs.push_back(line.text);
   EXPECT_THAT(logs, ElementsAre("note", HasSubstr("longer than 5 bytes")));
 }
 
