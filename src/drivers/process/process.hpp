@@ -7,12 +7,23 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tidemill::process {
 
-/// A shell command to run, with what goes in and how much may come out.
+/// What each process of a command may take; zero: no limit but ours.
+struct Limits {
+  std::size_t memory_bytes = 0;  ///< Of its address space: an allocation beyond that fails.
+  std::chrono::seconds cpu{};    ///< Processor time: SIGXCPU ends it.
+  std::size_t files = 0;         ///< Open files.
+};
+
+/// A command to run, with what goes in and how much may come out.
 struct Command {
-  std::string text = {};   ///< For /bin/sh -c.
+  std::vector<std::string> argv = {};  ///< A program, looked for in PATH, and its arguments,
+  std::string shell = {};              ///< or else this, for /bin/sh -c.
+  std::string directory = {};          ///< To run in; empty: this process's own.
+  Limits limits = {};
   std::string input = {};  ///< What it reads.
   /// On top of this process's own; these win.
   std::map<std::string, std::string> environment = {};
@@ -33,13 +44,14 @@ struct End {
   std::string last_error_line = {};
 };
 
-/// Runs a command in a process group of its own, until its shell has ended. What it has left in that group by
-/// then is killed, so that nothing works on a task whose outcome is known; a process that is to stay calls
-/// setsid.
+/// Runs a command in a process group of its own, until it has ended; of a shell command, its shell. What it
+/// has left in that group by then is killed, so that nothing works on when the end is known; a process that
+/// is to stay calls setsid.
 ///
 /// When `stop` fires, the group gets SIGTERM, and after the grace SIGKILL.
 ///
-/// Throws std::system_error when it can't be started: no memory, no process or no file descriptor is left.
+/// Throws std::runtime_error (std::system_error where the system says why) when it can't be started: there is
+/// no such program or directory, or no memory, process or file descriptor is left.
 ///
 /// Thread safety: may be called from many threads at once.
 End run(const Command& command, std::stop_token stop);
