@@ -217,7 +217,7 @@ TEST_F(ServeTest, OpenApiListsTheRoutes) {
           << upper << " " << target;
     }
   }
-  EXPECT_EQ(operations, 60U);
+  EXPECT_EQ(operations, 61U);
 }
 
 TEST_F(ServeTest, OtherPathsMethodsTypesAndSitesAreRefused) {
