@@ -47,19 +47,14 @@ constexpr std::array task_settings = {
     Each{"unique", [](Schedule& s, const Node& n) { read_unique(s.options, n); }},
 };
 
-constexpr std::array gaps = {Gap::skip, Gap::before, Gap::after};
-constexpr std::array folds = {Fold::first, Fold::last, Fold::both};
-constexpr std::array missed_rules = {Missed::skip, Missed::once, Missed::all};
-constexpr std::array overlaps = {Overlap::allow, Overlap::skip, Overlap::queue};
-
 constexpr std::array schedule_settings = {
     Each{"id", [](Schedule& s, const Node& n) { s.id = n.text(); }},
     Each{"spec", [](Schedule& s, const Node& n) { s.spec = n.text(); }},
     Each{"zone", [](Schedule& s, const Node& n) { s.zone = n.text(); }},
-    Each{"gap", [](Schedule& s, const Node& n) { s.gap = n.name<Gap>("gap", gaps); }},
-    Each{"fold", [](Schedule& s, const Node& n) { s.fold = n.name<Fold>("fold", folds); }},
-    Each{"missed", [](Schedule& s, const Node& n) { s.missed = n.name<Missed>("way", missed_rules); }},
-    Each{"overlap", [](Schedule& s, const Node& n) { s.overlap = n.name<Overlap>("way", overlaps); }},
+    Each{"gap", [](Schedule& s, const Node& n) { s.gap = n.name<Gap>("gap", all_gaps); }},
+    Each{"fold", [](Schedule& s, const Node& n) { s.fold = n.name<Fold>("fold", all_folds); }},
+    Each{"missed", [](Schedule& s, const Node& n) { s.missed = n.name<Missed>("way", all_missed); }},
+    Each{"overlap", [](Schedule& s, const Node& n) { s.overlap = n.name<Overlap>("way", all_overlaps); }},
     Each{"jitter", [](Schedule& s, const Node& n) { s.jitter = n.duration({}, jitter_max); }},
     Each{"task", [](Schedule& s, const Node& n) { read_settings<Schedule>(n, s, task_settings); }},
 };

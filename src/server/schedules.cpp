@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/schedule_rule.hpp"
 #include "server/service.hpp"
 #include "wire/admin_json.hpp"
 #include "wire/task_json.hpp"
@@ -86,15 +87,9 @@ http::Response preview_of(Service& service, const Ask& ask) {
       Member{"spec", [](Preview& p, const wire::JsonValue& v) { p.schedule.spec = v.text(); }},
       Member{"zone", [](Preview& p, const wire::JsonValue& v) { p.schedule.zone = v.text(); }},
       Member{"gap",
-             [](Preview& p, const wire::JsonValue& v) {
-               static constexpr std::array all = {Gap::skip, Gap::before, Gap::after};
-               p.schedule.gap = v.name<Gap>("gap", all);
-             }},
+             [](Preview& p, const wire::JsonValue& v) { p.schedule.gap = v.name<Gap>("gap", all_gaps); }},
       Member{"fold",
-             [](Preview& p, const wire::JsonValue& v) {
-               static constexpr std::array all = {Fold::first, Fold::last, Fold::both};
-               p.schedule.fold = v.name<Fold>("fold", all);
-             }},
+             [](Preview& p, const wire::JsonValue& v) { p.schedule.fold = v.name<Fold>("fold", all_folds); }},
       Member{"from", [](Preview& p, const wire::JsonValue& v) { p.from = v.time(); }},
       Member{"count",
              [](Preview& p, const wire::JsonValue& v) {
