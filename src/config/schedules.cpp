@@ -18,6 +18,11 @@ void read_unique(EnqueueOptions& options, const Node& node) {
       Part{"key", [](Unique& u, const Node& n) { u.key = n.text(); }},
       Part{"for", [](Unique& u, const Node& n) { u.window = n.duration(); }},
       Part{"outlives_task", [](Unique& u, const Node& n) { u.outlives_task = n.truth(); }},
+      Part{"on_conflict",
+           [](Unique& u, const Node& n) {
+             static constexpr std::array all = {OnConflict::keep, OnConflict::reject, OnConflict::replace};
+             u.on_conflict = n.name<OnConflict>("way out of a conflict", all);
+           }},
   };
   read_settings<Unique>(node, options.unique.emplace(), settings);
 }
@@ -71,7 +76,7 @@ void read_list(std::vector<Schedule>& schedules, const Node& node) {
     if (schedule.spec.empty())
       each.wrong("this schedule has no spec");
     else
-      each.checked([&] { (void)ScheduleRule{schedule}; });
+      each.checked([&] { check(schedule, {}); });
     schedules.push_back(std::move(schedule));
   }
 }
@@ -84,8 +89,8 @@ void read_schedules(Config& config, const Node& node) {
     read_list(schedules, node);
     return;
   }
-  using Place = Setting<std::string>;
-  static constexpr std::array settings = {Place{"file", [](std::string& s, const Node& n) { s = n.text(); }}};
+  using Part = Setting<std::string>;
+  static constexpr std::array settings = {Part{"file", [](std::string& s, const Node& n) { s = n.text(); }}};
   std::string file;
   read_settings<std::string>(node, file, settings);
   if (file.empty()) return node.wrong("must be a list of schedules, or {file: schedules.yaml}");
