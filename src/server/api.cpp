@@ -150,14 +150,14 @@ void Api::Impl::later(std::function<http::Response()> work, const http::Answer& 
 }
 
 void Api::Impl::begin(http::Request&& request, const http::Answer& answer) {
-  refuse_other_sites(request, options.hosts);
   const auto shared = std::make_shared<const http::Request>(std::move(request));
-  const Match match = routes.find(*shared);
   std::shared_ptr<const Access> rules;
   {
     const std::lock_guard lock{mutex};
     rules = access;
   }
+  refuse_other_sites(*shared, rules->has_tokens() ? std::span<const std::string>{} : options.hosts);
+  const Match match = routes.find(*shared);
   Caller caller = rules->admit(*shared, name_of(*match.route), match.route->roles);
   Ask ask = Routes::ask(match, shared, std::move(caller));
   if (match.route->begin) {

@@ -87,7 +87,7 @@ void Server::Impl::start_api() {
   }
   ApiOptions options{
       .tasks_max = config.limits.tasks_per_request, .access = access_of(config), .meter = &meter, .log = log};
-  if (config.tokens.empty()) options.hosts = {"localhost", "127.0.0.1", "[::1]", place->host};
+  if (place->loopback) options.hosts = {"localhost", "127.0.0.1", "[::1]", place->host};
   api.emplace(store, std::move(options));
   check_routes(config);
   try {

@@ -138,8 +138,9 @@ http::Response suggest(Service& service, const Ask& ask) {
   } else if (field == "kind") {
     const TimePoint now = service.inspector.now();
     for (const Stat& stat :
-         service.inspector.stats(Span::day, now - 24h * 7, now + 24h, ask.parameter("queue")))
-      values.insert(stat.kind);
+         service.inspector.stats(Span::day, now - 24h * 7, now + 24h, ask.parameter("queue"))) {
+      if (ask.caller.may_use(stat.queue)) values.insert(stat.kind);
+    }
   } else {
     throw Problem{400, "invalid",
                   fmt::format("there is no field \"{}\" here; there are kind and queue", field)};

@@ -36,7 +36,7 @@ void Answer::watch(std::function<void()> gone) const {
 bool Stream::write(std::string_view bytes) {
   const std::lock_guard lock{mutex_};
   if (over_) return false;
-  if (waiting_.size() + bytes.size() > waiting_max_) {
+  if (!waiting_.empty() && waiting_.size() + bytes.size() > waiting_max_) {
     waiting_.clear();
     over_ = true;
   } else {
