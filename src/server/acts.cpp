@@ -1,9 +1,13 @@
 // Does something to a task.
 #include <array>
+#include <optional>
 
 #include <fmt/format.h>
 
 #include "server/service.hpp"
+#include "wire/port_json.hpp"
+#include "wire/task_json.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::server {
 
@@ -48,6 +52,38 @@ http::Response copy(Service& service, const Ask& ask) {
   return response;
 }
 
+constexpr std::size_t refs_max = 1000;
+constexpr std::string_view batch_example = R"({"action":"hold","refs":[{"queue":"mail","id":"m1"}]})";
+
+/// The same act on many tasks, with an answer for each.
+http::Response carry_out_many(Service& service, const Ask& ask) {
+  struct Body {
+    std::optional<Act> act = {};
+    std::vector<Ref> refs = {};
+  };
+  using Member = wire::JsonMember<Body>;
+  static constexpr std::array acts = {Act::run,    Act::hold,    Act::resume,
+                                      Act::cancel, Act::archive, Act::erase};
+  static constexpr std::array members = {
+      Member{"action", [](Body& b, const wire::JsonValue& v) { b.act = v.name<Act>("action", acts); }},
+      Member{"refs",
+             [](Body& b, const wire::JsonValue& v) {
+               for (const wire::JsonValue& each : v.elements()) b.refs.push_back(wire::read_ref(each));
+               if (b.refs.size() > refs_max) v.refuse(fmt::format("has more than {} tasks", refs_max));
+             }},
+  };
+  const auto document = ask.body();
+  Body body;
+  wire::read_members<Body>(document.root(), body, members);
+  if (!body.act) throw wire::BadValue{"/action", "is missing"};
+  for (const Ref& ref : body.refs) ask.caller.check_queue(ref.queue);
+  const auto answers = service.inspector.act(*body.act, body.refs);
+  std::string text;
+  json::Writer writer{text};
+  wire::write_changed(writer, answers);
+  return json_answer(200, std::move(text));
+}
+
 }  // namespace
 
 void add_act_routes(Routes& routes, Service& service) {
@@ -74,6 +110,12 @@ void add_act_routes(Routes& routes, Service& service) {
               .roles = operators,
               .parameters = {"queue"},
               .handle = [&service](const Ask& ask) { return copy(service, ask); }});
+  routes.add({.method = "POST",
+              .pattern = "/api/v1/tasks/act",
+              .summary = "Do the same to many tasks, up to 1000: run, hold, resume, cancel, archive or erase",
+              .roles = operators,
+              .body = std::string{batch_example},
+              .handle = [&service](const Ask& ask) { return carry_out_many(service, ask); }});
   routes.add({.method = "DELETE",
               .pattern = "/api/v1/tasks/{id}",
               .summary = "Delete a task that doesn't run",

@@ -96,6 +96,7 @@ void Api::Impl::add_routes() {
   add_schedule_routes(routes, service);
   add_worker_routes(routes, service);
   add_stat_routes(routes, service);
+  add_port_routes(routes, service);
   events.add_routes(routes);
   metrics.add_routes(routes);
   routes.add({.method = "GET",

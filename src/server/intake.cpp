@@ -197,6 +197,11 @@ http::Response Intake::enqueue_many(std::vector<TaskOrProblem>&& tasks, const st
       ++failed;
       writer.key("problem");
       writer.raw(to_json(*problem));
+      // Who holds the key, if that is why.
+      if (given == nullptr && problem->code == "unique_conflict") {
+        writer.member("id", answers[next].id);
+        writer.member("put", to_string(answers[next].put));
+      }
     } else {
       created += answers[next].put == Put::created ? 1U : 0U;
       write_members(writer, answers[next]);

@@ -34,6 +34,7 @@ void add_queue_routes(Routes& routes, Service& service);
 void add_schedule_routes(Routes& routes, Service& service);
 void add_worker_routes(Routes& routes, Service& service);
 void add_stat_routes(Routes& routes, Service& service);
+void add_port_routes(Routes& routes, Service& service);
 
 /// Of the path: an id, and the queue that the query names, or the one that has such a task. Throws Problem
 /// when there is none, or several, or the caller may not see it.

@@ -87,8 +87,11 @@ http::Response series(Service& service, const Ask& ask) {
                      }));
 }
 
-http::Response rows(Service& service, const Ask& ask, Span span, TimePoint from) {
-  auto stats = service.inspector.stats(span, from, service.inspector.now() + 24h, ask.parameter("queue"));
+/// From `from`, or else since `least`.
+http::Response rows(Service& service, const Ask& ask, Span span, TimePoint least) {
+  const TimePoint from = ask.time("from", least);
+  const TimePoint to = ask.time("to", service.inspector.now() + 24h);
+  auto stats = service.inspector.stats(span, from, to, ask.parameter("queue"));
   std::erase_if(stats, [&](const Stat& stat) { return !ask.caller.may_use(stat.queue); });
   return json_answer(200, list_of(stats, wire::write_stat));
 }
@@ -194,6 +197,14 @@ http::Response overview(Service& service, const Ask& ask) {
                      }));
 }
 
+std::vector<Feature> absent_features(const Service& service) {
+  std::vector<Feature> absent;
+  for (const auto& [feature, limit] : service.store.capabilities().limits) {
+    if (limit.absent) absent.push_back(feature);
+  }
+  return absent;
+}
+
 http::Response show_server(Service& service) {
   return json_answer(200, wire::object([&](json::Writer& writer) {
                        writer.member("name", "tidemill");
@@ -205,6 +216,9 @@ http::Response show_server(Service& service) {
                          for (const auto& [feature, limit] : can.limits)
                            writer.member(to_string(feature), limit.text);
                        });
+                       writer.key("absent");
+                       wire::write_array(writer, absent_features(service),
+                                         [](json::Writer& out, Feature each) { out.write(to_string(each)); });
                      }));
 }
 
@@ -231,7 +245,7 @@ void add_stat_routes(Routes& routes, Service& service) {
               .pattern = "/api/v1/stats/minutes",
               .summary = "Outcomes of each queue and kind in each minute of the last hours",
               .roles = viewers,
-              .parameters = {"queue", "hours"},
+              .parameters = {"queue", "hours", "from", "to"},
               .handle = [&service](const Ask& ask) {
                 return rows(service, ask, Span::minute,
                             service.inspector.now() - std::chrono::hours{ask.number("hours", 1, 1, 48)});
@@ -240,7 +254,7 @@ void add_stat_routes(Routes& routes, Service& service) {
               .pattern = "/api/v1/stats/daily",
               .summary = "Outcomes of each queue and kind on each day",
               .roles = viewers,
-              .parameters = {"queue", "days"},
+              .parameters = {"queue", "days", "from", "to"},
               .handle = [&service](const Ask& ask) {
                 return rows(service, ask, Span::day,
                             service.inspector.now() - 24h * ask.number("days", 30, 1, 366));

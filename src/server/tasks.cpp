@@ -1,5 +1,6 @@
 // Looks at tasks.
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
@@ -13,6 +14,7 @@ namespace {
 
 /// Attempts shown with a task; all are at /attempts.
 constexpr std::size_t attempts_shown = 20;
+constexpr std::size_t refs_max = 1000;
 constexpr Duration count_budget = std::chrono::milliseconds{500};
 
 const std::vector<std::string> filter_parameters = {"q",    "queue", "kind",          "group",
@@ -39,20 +41,49 @@ Filter filter_of(const Ask& ask) {
 
 bool visible(const Ask& ask, const Task& task) { return ask.caller.may_use(task.ref.queue); }
 
+wire::Detail detail_of(const Ask& ask) {
+  const std::string_view wanted = ask.parameter("detail", "brief");
+  if (wanted != "brief" && wanted != "full")
+    throw Problem{400, "invalid", fmt::format("detail is \"{}\"; it must be brief or full", wanted)};
+  return wanted == "full" ? wire::Detail::full : wire::Detail::brief;
+}
+
 http::Response list_tasks(Service& service, const Ask& ask) {
   const TaskQuery query{.filter = filter_of(ask),
                         .cursor = std::string{ask.parameter("cursor")},
                         .limit = static_cast<std::size_t>(ask.number("limit", 50, 1, 1000))};
   Page page = get_page(service, query);
   std::erase_if(page.tasks, [&](const Task& task) { return !visible(ask, task); });
-  const auto fill = [](json::Writer& writer, const Task& task) {
-    wire::write_task(writer, task, wire::Detail::brief);
+  const auto fill = [detail = detail_of(ask)](json::Writer& writer, const Task& task) {
+    wire::write_task(writer, task, detail);
   };
   return json_answer(200, list_of(page.tasks, fill, [&](json::Writer& writer) {
                        writer.member("q", wire::format_filter(query.filter));
                        writer.member("next", page.next.empty() ? std::optional<std::string>{} : page.next);
                        writer.member("complete", page.complete);
                      }));
+}
+
+/// The tasks of those names, or null, in their order.
+http::Response get_many(Service& service, const Ask& ask) {
+  struct Body {
+    std::vector<Ref> refs = {};
+  };
+  static constexpr std::array members = {
+      wire::JsonMember<Body>{"refs", [](Body& b, const wire::JsonValue& v) {
+                               for (const wire::JsonValue& each : v.elements())
+                                 b.refs.push_back(wire::read_ref(each));
+                               if (b.refs.size() > refs_max)
+                                 v.refuse(fmt::format("has more than {} tasks", refs_max));
+                             }}};
+  const auto document = ask.body();
+  Body body;
+  wire::read_members<Body>(document.root(), body, members);
+  for (const Ref& ref : body.refs) ask.caller.check_queue(ref.queue);
+  const auto fill = [](json::Writer& writer, const std::optional<Task>& task) {
+    task ? wire::write_task(writer, *task, wire::Detail::full) : writer.null();
+  };
+  return json_answer(200, list_of(service.inspector.tasks(body.refs), fill));
 }
 
 /// By counters where only queue and states are asked for; else by looking, within a budget.
@@ -168,9 +199,9 @@ std::string describe_task(const Service& service, const Task& task) {
 void add_task_routes(Routes& routes, Service& service) {
   routes.add({.method = "GET",
               .pattern = "/api/v1/tasks",
-              .summary = "Tasks, a page at a time, in the order in which they run",
+              .summary = "Tasks, a page at a time, in the order in which they run; detail: brief or full",
               .roles = viewers,
-              .parameters = with_filter({"limit", "cursor"}),
+              .parameters = with_filter({"limit", "cursor", "detail"}),
               .handle = [&service](const Ask& ask) { return list_tasks(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/tasks/count",
@@ -178,6 +209,12 @@ void add_task_routes(Routes& routes, Service& service) {
               .roles = viewers,
               .parameters = filter_parameters,
               .handle = [&service](const Ask& ask) { return count_tasks(service, ask); }});
+  routes.add({.method = "POST",
+              .pattern = "/api/v1/tasks/get",
+              .summary = "Many tasks by queue and id, up to 1000; null for one that isn't there",
+              .roles = viewers + producers,
+              .body = R"({"refs":[{"queue":"mail","id":"m1"}]})",
+              .handle = [&service](const Ask& ask) { return get_many(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/tasks/{id}",
               .summary = "A task, with all that is known of it",

@@ -1,6 +1,9 @@
 #include "wire/admin_json.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -18,6 +21,10 @@ void braces(json::Writer& writer, Members members, const T& value) {
   writer.open('{');
   members(writer, value);
   writer.close('}');
+}
+
+std::uint64_t count_of(const JsonValue& value) {
+  return static_cast<std::uint64_t>(value.integer(0, std::numeric_limits<std::int64_t>::max()));
 }
 
 using Member = JsonMember<Schedule>;
@@ -40,6 +47,77 @@ constexpr std::array schedule_members = {
            [](Schedule& s, const JsonValue& v) { s.overlap = v.name<Overlap>("way", all_overlaps); }},
     Member{"jitter", [](Schedule& s, const JsonValue& v) { s.jitter = v.duration(); }},
     Member{"task", read_task_of},
+};
+
+/// Its counts are an object by state; those of states that this version doesn't know are left out.
+void read_counts(QueueInfo& queue, const JsonValue& value) {
+  for (const auto& [name, count] : value.members()) {
+    for (unsigned i = 1; i < state_count; ++i) {
+      const State state{static_cast<std::uint8_t>(i)};
+      if (to_string(state) == name) queue.counts[state] = count_of(count);
+    }
+  }
+}
+
+using QueueMember = JsonMember<QueueInfo>;
+constexpr std::array queue_members = {
+    QueueMember{"name", [](QueueInfo& q, const JsonValue& v) { q.name = v.text(); }},
+    QueueMember{"paused", [](QueueInfo& q, const JsonValue& v) { q.paused = v.truth(); }},
+    QueueMember{"counts", read_counts},
+    QueueMember{"oldest_pending_ms", [](QueueInfo& q, const JsonValue& v) { q.oldest = v.duration(); }},
+};
+
+void read_weights(WorkerInfo& worker, const JsonValue& value) {
+  using Pair = std::pair<std::string, int>;
+  static constexpr std::array members = {
+      JsonMember<Pair>{"name", [](Pair& p, const JsonValue& v) { p.first = v.text(); }},
+      JsonMember<Pair>{"weight", [](Pair& p, const JsonValue& v) { p.second = v.small(); }},
+  };
+  for (const JsonValue& each : value.elements()) {
+    Pair pair;
+    read_members<Pair>(each, pair, members);
+    worker.queues.insert(std::move(pair));
+  }
+}
+
+void read_slots(WorkerInfo& worker, const JsonValue& value) {
+  static constexpr std::array members = {
+      JsonMember<WorkerInfo>{"busy", [](WorkerInfo& w, const JsonValue& v) { w.busy = v.small(); }},
+      JsonMember<WorkerInfo>{"total", [](WorkerInfo& w, const JsonValue& v) { w.slots = v.small(); }},
+      JsonMember<WorkerInfo>{"stuck", [](WorkerInfo& w, const JsonValue& v) { w.stuck = v.small(); }},
+  };
+  read_members<WorkerInfo>(value, worker, members);
+}
+
+using WorkerMember = JsonMember<WorkerInfo>;
+constexpr std::array worker_members = {
+    WorkerMember{"id", [](WorkerInfo& w, const JsonValue& v) { w.id = v.text(); }},
+    WorkerMember{"host", [](WorkerInfo& w, const JsonValue& v) { w.host = v.text(); }},
+    WorkerMember{"pid", [](WorkerInfo& w, const JsonValue& v) { w.pid = v.small(); }},
+    WorkerMember{"status", [](WorkerInfo& w, const JsonValue& v) { w.state = v.text(); }},
+    WorkerMember{"started_at", [](WorkerInfo& w, const JsonValue& v) { w.started_at = v.time(); }},
+    WorkerMember{"beat_at", [](WorkerInfo& w, const JsonValue& v) { w.beat_at = v.time(); }},
+    WorkerMember{"queues", read_weights},
+    WorkerMember{"slots", read_slots},
+};
+
+using InfoMember = JsonMember<ScheduleInfo>;
+constexpr std::array info_members = {
+    InfoMember{"owner", [](ScheduleInfo& i, const JsonValue& v) { i.owner = v.text(); }},
+    InfoMember{"paused", [](ScheduleInfo& i, const JsonValue& v) { i.paused = v.truth(); }},
+    InfoMember{"next_at", [](ScheduleInfo& i, const JsonValue& v) { i.next = v.time(); }},
+    InfoMember{"last_at", [](ScheduleInfo& i, const JsonValue& v) { i.last = v.time(); }},
+};
+
+using StatMember = JsonMember<Stat>;
+constexpr std::array stat_members = {
+    StatMember{"at", [](Stat& s, const JsonValue& v) { s.at = v.time(); }},
+    StatMember{"queue", [](Stat& s, const JsonValue& v) { s.queue = v.text(); }},
+    StatMember{"kind", [](Stat& s, const JsonValue& v) { s.kind = v.text(); }},
+    StatMember{"completed", [](Stat& s, const JsonValue& v) { s.success = count_of(v); }},
+    StatMember{"failed", [](Stat& s, const JsonValue& v) { s.failure = count_of(v); }},
+    StatMember{"crashed", [](Stat& s, const JsonValue& v) { s.crash = count_of(v); }},
+    StatMember{"busy_ms", [](Stat& s, const JsonValue& v) { s.busy = v.duration(); }},
 };
 
 }  // namespace
@@ -124,6 +202,38 @@ void write_stat(json::Writer& writer, const Stat& stat) {
   writer.member("crashed", stat.crash);
   writer.member("busy_ms", milliseconds(stat.busy));
   writer.close('}');
+}
+
+QueueInfo read_queue(const JsonValue& value) {
+  QueueInfo queue;
+  read_members<QueueInfo>(value, queue, queue_members);
+  return queue;
+}
+
+WorkerInfo read_worker(const JsonValue& value) {
+  WorkerInfo worker;
+  read_members<WorkerInfo>(value, worker, worker_members);
+  return worker;
+}
+
+ScheduleInfo read_schedule_info(const JsonValue& value) {
+  ScheduleInfo info;
+  for (const auto& [name, each] : value.members()) {
+    const std::string_view wanted = name;
+    const auto member = std::ranges::find(schedule_members, wanted, &Member::name);
+    const auto more = std::ranges::find(info_members, wanted, &InfoMember::name);
+    if (more != info_members.end()) more->read(info, each);
+    // Without a spec it is one that could not be read, and its task is none.
+    if (member == schedule_members.end() || (wanted == "task" && info.schedule.spec.empty())) continue;
+    member->read(info.schedule, each);
+  }
+  return info;
+}
+
+Stat read_stat(const JsonValue& value) {
+  Stat stat;
+  read_members<Stat>(value, stat, stat_members);
+  return stat;
 }
 
 }  // namespace tidemill::wire

@@ -12,15 +12,21 @@ namespace tidemill::wire {
 
 void write_queue(json::Writer& writer, const QueueInfo& queue);
 void write_queue_members(json::Writer& writer, const QueueInfo& queue);
+/// This and the other readers throw BadValue.
+QueueInfo read_queue(const JsonValue& value);
 
 void write_worker(json::Writer& writer, const WorkerInfo& worker);
 void write_worker_members(json::Writer& writer, const WorkerInfo& worker);
+WorkerInfo read_worker(const JsonValue& value);
 
 void write_schedule(json::Writer& writer, const ScheduleInfo& info);
 void write_schedule_members(json::Writer& writer, const ScheduleInfo& info);
-/// {"id":…,"spec":…,"task":{…}} and what else a `Schedule` has. Throws BadValue.
+/// {"id":…,"spec":…,"task":{…}} and what else a `Schedule` has.
 Schedule read_schedule(const JsonValue& value);
+/// As it is shown: also one whose rule could not be read, and has an id only.
+ScheduleInfo read_schedule_info(const JsonValue& value);
 
 void write_stat(json::Writer& writer, const Stat& stat);
+Stat read_stat(const JsonValue& value);
 
 }  // namespace tidemill::wire

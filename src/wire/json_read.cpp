@@ -96,7 +96,7 @@ std::vector<JsonValue> JsonValue::elements() const {
   std::vector<JsonValue> found;
   found.reserve(array.size());
   for (std::size_t i = 0; i < array.size(); ++i) {
-    found.emplace_back(array[i], raw[i], fmt::format("{}/{}", pointer_, i));
+    found.emplace_back(array[i], raw[i], fmt::format("{}/{}", pointer_, i), unknown_);
   }
   return found;
 }
@@ -110,12 +110,12 @@ std::vector<std::pair<std::string, JsonValue>> JsonValue::members() const {
   std::size_t next = 0;
   for (const auto& [name, value] : object) {
     const std::string_view text = in_order ? raw[next++] : raw_member(raw_, name);
-    found.emplace_back(name, JsonValue{value, text, fmt::format("{}/{}", pointer_, escaped(name))});
+    found.emplace_back(name, JsonValue{value, text, fmt::format("{}/{}", pointer_, escaped(name)), unknown_});
   }
   return found;
 }
 
-JsonDocument::JsonDocument(std::string_view text) : text_(text) {
+JsonDocument::JsonDocument(std::string_view text, Unknown unknown) : text_(text), unknown_(unknown) {
   bj::error_code failure;
   value_ = bj::parse(bj::string_view{text.data(), text.size()}, failure);
   if (failure) throw BadValue{"", fmt::format("this is no JSON: {}", failure.message())};

@@ -31,16 +31,25 @@ class BadValue : public std::exception {
   std::string pointer_, detail_;
 };
 
+/// What becomes of members that a reader does not know.
+enum class Unknown : unsigned char {
+  refused,  ///< In requests: a name is mistyped.
+  ignored,  ///< In answers: the other side is newer.
+};
+
 /// One value of a document; valid as long as that. All that reads throws BadValue.
 class JsonValue {
  public:
-  JsonValue(const boost::json::value& value, std::string_view raw, std::string pointer)
-      : value_(value), raw_(raw), pointer_(std::move(pointer)) {}
+  JsonValue(const boost::json::value& value, std::string_view raw, std::string pointer,
+            Unknown unknown = Unknown::refused)
+      : value_(value), raw_(raw), pointer_(std::move(pointer)), unknown_(unknown) {}
 
   const std::string& pointer() const noexcept { return pointer_; }
   /// As it was sent, to the digit.
   std::string_view raw() const noexcept { return raw_; }
   [[noreturn]] void refuse(std::string detail) const { throw BadValue{pointer_, std::move(detail)}; }
+
+  Unknown unknown() const noexcept { return unknown_; }
 
   bool is_array() const { return value_.is_array(); }
   bool is_object() const { return value_.is_object(); }
@@ -85,17 +94,19 @@ class JsonValue {
   const boost::json::value& value_;
   std::string_view raw_;
   std::string pointer_;
+  Unknown unknown_;
 };
 
 /// A whole document. Nested 32 deep at most.
 class JsonDocument {
  public:
   /// Throws BadValue when it is no JSON. The text must outlive the document.
-  explicit JsonDocument(std::string_view text);
-  JsonValue root() const { return {value_, text_, ""}; }
+  explicit JsonDocument(std::string_view text, Unknown unknown = Unknown::refused);
+  JsonValue root() const { return {value_, text_, "", unknown_}; }
 
  private:
   std::string_view text_;
+  Unknown unknown_;
   boost::json::value value_;
 };
 
@@ -106,13 +117,14 @@ struct JsonMember {
   void (*read)(T& target, const JsonValue& value);
 };
 
-/// Reads an object; a member that isn't among `known` is a mistake.
+/// Reads an object; a member that isn't among `known` is a mistake, unless the document's are ignored.
 template <class T>
 void read_members(const JsonValue& object, T& target,
                   std::type_identity_t<std::span<const JsonMember<T>>> known) {
   for (const auto& [name, value] : object.members()) {
     const auto found = std::ranges::find(known, std::string_view{name}, &JsonMember<T>::name);
     if (found == known.end()) {
+      if (value.unknown() == Unknown::ignored) continue;
       std::vector<std::string> names;
       for (const auto& each : known) names.emplace_back(each.name);
       value.refuse("there is no such field" + suggestion(name, names));

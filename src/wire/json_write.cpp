@@ -15,6 +15,15 @@ namespace {
 
 namespace bj = boost::json;
 
+/// A payload that is deeper travels as text, so that the document around it stays within what is read.
+constexpr std::size_t payload_depth_max = 24;
+
+bool is_shallow_json(std::string_view text) {
+  bj::error_code failure;
+  bj::parse(bj::string_view{text.data(), text.size()}, failure, {}, {.max_depth = payload_depth_max});
+  return !failure;
+}
+
 bool is_text(std::string_view bytes) {
   if (bytes.find('\0') != std::string_view::npos) return false;
   // Only UTF-8 gets through a JSON string as it is.
@@ -86,7 +95,7 @@ void member_payload_exactly(json::Writer& writer, std::string_view payload) {
   constexpr std::string_view blanks = " \t\r\n";
   const bool trimmed = !payload.empty() && blanks.find(payload.front()) == std::string_view::npos &&
                        blanks.find(payload.back()) == std::string_view::npos;
-  if (trimmed && is_json(payload)) {
+  if (trimmed && is_shallow_json(payload)) {
     writer.key("payload");
     writer.raw(payload);
   } else if (is_text(payload)) {

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "wire/json_write.hpp"
+#include "wire/value_json.hpp"
 #include "wire/values.hpp"
 
 namespace tidemill::wire {
@@ -80,6 +81,56 @@ void write_preview(json::Writer& writer, std::string_view payload) {
     writer.member("truncated", end < payload.size());
   });
 }
+
+using ShownMember = JsonMember<Task>;
+constexpr std::array shown_members = {
+    ShownMember{"id", [](Task& t, const JsonValue& v) { t.ref.id = v.text(); }},
+    ShownMember{"kind", [](Task& t, const JsonValue& v) { t.kind = v.text(); }},
+    ShownMember{"queue", [](Task& t, const JsonValue& v) { t.ref.queue = v.text(); }},
+    ShownMember{"state", [](Task& t, const JsonValue& v) { t.state = read_state(v); }},
+    ShownMember{"priority", [](Task& t, const JsonValue& v) { t.priority = v.small(); }},
+    ShownMember{"attempt", [](Task& t, const JsonValue& v) { t.attempt = v.small(); }},
+    ShownMember{"retries", [](Task& t, const JsonValue& v) { t.retries = v.small(); }},
+    ShownMember{"retries_max", [](Task& t, const JsonValue& v) { t.retries_max = v.small(); }},
+    ShownMember{"crashes", [](Task& t, const JsonValue& v) { t.crashes = v.small(); }},
+    ShownMember{"crashes_max", [](Task& t, const JsonValue& v) { t.crashes_max = v.small(); }},
+    ShownMember{"deferrals", [](Task& t, const JsonValue& v) { t.deferrals = v.small(); }},
+    ShownMember{"created_at", [](Task& t, const JsonValue& v) { t.created_at = v.time(); }},
+    ShownMember{"run_at", [](Task& t, const JsonValue& v) { t.run_at = v.time(); }},
+    ShownMember{"started_at", [](Task& t, const JsonValue& v) { t.started_at = v.time(); }},
+    ShownMember{"finished_at", [](Task& t, const JsonValue& v) { t.ended_at = v.time(); }},
+    ShownMember{"deadline", [](Task& t, const JsonValue& v) { t.deadline = v.time(); }},
+    ShownMember{"expires_at", [](Task& t, const JsonValue& v) { t.expires_at = v.time(); }},
+    ShownMember{"timeout_ms", [](Task& t, const JsonValue& v) { t.timeout = v.duration(); }},
+    ShownMember{"retention_ms", [](Task& t, const JsonValue& v) { t.retention = v.duration(); }},
+    ShownMember{"worker_id", [](Task& t, const JsonValue& v) { t.worker = v.text(); }},
+    ShownMember{"progress", [](Task& t, const JsonValue& v) { t.progress = v.text(); }},
+    ShownMember{"error", [](Task& t, const JsonValue& v) { t.error = v.text(); }},
+    ShownMember{"reason", [](Task& t, const JsonValue& v) { t.reason = v.text(); }},
+    ShownMember{"group", [](Task& t, const JsonValue& v) { t.group = v.text(); }},
+    ShownMember{
+        "unique",
+        [](Task& t, const JsonValue& v) { read_members<Unique>(v, t.unique.emplace(), unique_members); }},
+    ShownMember{"payload", [](Task& t, const JsonValue& v) { t.payload = read_body(v); }},
+    ShownMember{"result", [](Task& t, const JsonValue& v) { t.result = read_body(v); }},
+    ShownMember{"headers", [](Task& t, const JsonValue& v) { t.headers = v.text_map(); }},
+};
+
+using AttemptMember = JsonMember<Attempt>;
+constexpr std::array attempt_members = {
+    AttemptMember{"n", [](Attempt& a, const JsonValue& v) { a.number = v.small(); }},
+    AttemptMember{"worker_id", [](Attempt& a, const JsonValue& v) { a.worker = v.text(); }},
+    AttemptMember{"started_at", [](Attempt& a, const JsonValue& v) { a.started_at = v.time(); }},
+    AttemptMember{"ended_at", [](Attempt& a, const JsonValue& v) { a.ended_at = v.time(); }},
+    AttemptMember{"error", [](Attempt& a, const JsonValue& v) { a.error = v.text(); }},
+    AttemptMember{"logs", [](Attempt& a, const JsonValue& v) { a.logs = read_logs(v); }},
+};
+
+using RefMember = JsonMember<Ref>;
+constexpr std::array ref_members = {
+    RefMember{"queue", [](Ref& r, const JsonValue& v) { r.queue = v.text(); }},
+    RefMember{"id", [](Ref& r, const JsonValue& v) { r.id = v.text(); }},
+};
 
 }  // namespace
 
@@ -171,6 +222,33 @@ void write_attempt(json::Writer& writer, const Attempt& attempt) {
   member_text(writer, "error", attempt.error);
   member_logs(writer, attempt.logs);
   writer.close('}');
+}
+
+Task read_shown_task(const JsonValue& value) {
+  Task task;
+  read_members<Task>(value, task, shown_members);
+  return task;
+}
+
+Attempt read_attempt(const JsonValue& value) {
+  Attempt attempt;
+  read_members<Attempt>(value, attempt, attempt_members);
+  return attempt;
+}
+
+void write_ref(json::Writer& writer, const Ref& ref) {
+  writer.open('{');
+  writer.member("queue", ref.queue);
+  writer.member("id", ref.id);
+  writer.close('}');
+}
+
+Ref read_ref(const JsonValue& value) {
+  Ref ref;
+  read_members<Ref>(value, ref, ref_members);
+  if (ref.queue.empty()) throw BadValue{value.pointer() + "/queue", "is missing"};
+  if (ref.id.empty()) throw BadValue{value.pointer() + "/id", "is missing"};
+  return ref;
 }
 
 }  // namespace tidemill::wire

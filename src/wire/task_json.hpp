@@ -26,7 +26,15 @@ enum class Detail : unsigned char { brief, full };
 void write_task(json::Writer& writer, const Task& task, Detail detail);
 /// The members alone, for an object that has more.
 void write_task_members(json::Writer& writer, const Task& task, Detail detail);
+/// Of what `Detail::full` shows. Throws BadValue.
+Task read_shown_task(const JsonValue& value);
 void write_attempt(json::Writer& writer, const Attempt& attempt);
+/// Throws BadValue.
+Attempt read_attempt(const JsonValue& value);
+/// {"queue":"mail","id":"m1"}.
+void write_ref(json::Writer& writer, const Ref& ref);
+/// Throws BadValue.
+Ref read_ref(const JsonValue& value);
 
 /// Rounded down.
 std::int64_t milliseconds(Duration duration);
