@@ -264,8 +264,9 @@ void RemoteLeases::end_overdue(std::span<const Ticket> tickets) {
   if (tickets.empty()) return;
   std::vector<RemoteReport> reports;
   for (const Ticket& each : tickets) {
-    reports.push_back({.token = Ticket::make(each.lease(), each.end),
-                       .outcome = Outcome::failure("its worker went on after it was told to stop")});
+    reports.push_back(
+        {.token = Ticket::make(each.lease(), each.end),
+         .outcome = Outcome::failure(fmt::format("its worker went on after it was told to stop"))});
   }
   (void)report(reports);
 }
