@@ -3,6 +3,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <source_location>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,28 +39,40 @@ class Log {
   explicit Log(LogSink sink, Level least = Level::info);
 
   static Log silent();
-  /// One line a message: time in UTC, level, message, name=value.
+  /// One line a message: time in UTC, level, message, name=value. log_sinks.hpp has JSON and files.
   static Log to_stderr(Level least = Level::info);
 
-  bool enabled(Level level) const noexcept;
-  void write(Level level, std::string_view message, std::initializer_list<Field> fields = {}) const;
+  /// A copy whose lines have one more field at their end, `source`: where the call stands, as
+  /// "engine/worker.cpp:105", which is the path below the last src/ in it, or the file's name alone. A field
+  /// of the caller that is named so becomes `_source`.
+  Log with_source() const;
 
-  void debug(std::string_view message, std::initializer_list<Field> fields = {}) const {
-    write(Level::debug, message, fields);
+  bool enabled(Level level) const noexcept;
+  /// `where` is the caller; leave it out.
+  void write(Level level, std::string_view message, std::initializer_list<Field> fields = {},
+             std::source_location where = std::source_location::current()) const;
+
+  void debug(std::string_view message, std::initializer_list<Field> fields = {},
+             std::source_location where = std::source_location::current()) const {
+    write(Level::debug, message, fields, where);
   }
-  void info(std::string_view message, std::initializer_list<Field> fields = {}) const {
-    write(Level::info, message, fields);
+  void info(std::string_view message, std::initializer_list<Field> fields = {},
+            std::source_location where = std::source_location::current()) const {
+    write(Level::info, message, fields, where);
   }
-  void warning(std::string_view message, std::initializer_list<Field> fields = {}) const {
-    write(Level::warning, message, fields);
+  void warning(std::string_view message, std::initializer_list<Field> fields = {},
+               std::source_location where = std::source_location::current()) const {
+    write(Level::warning, message, fields, where);
   }
-  void error(std::string_view message, std::initializer_list<Field> fields = {}) const {
-    write(Level::error, message, fields);
+  void error(std::string_view message, std::initializer_list<Field> fields = {},
+             std::source_location where = std::source_location::current()) const {
+    write(Level::error, message, fields, where);
   }
 
  private:
   std::shared_ptr<const LogSink> sink_;
   Level least_ = Level::info;
+  bool source_ = false;
 };
 
 }  // namespace tidemill

@@ -13,6 +13,7 @@
 #include "cli/show.hpp"
 #include "cli/table.hpp"
 #include "cli/task_options.hpp"
+#include "core/schedule_rule.hpp"
 #include "wire/values.hpp"
 
 namespace tidemill::cli {
@@ -106,14 +107,12 @@ struct PutArguments {
 };
 
 void add_rule(CLI::App& command, Schedule& schedule) {
-  static constexpr std::array gaps = {Gap::skip, Gap::before, Gap::after};
-  static constexpr std::array folds = {Fold::first, Fold::last, Fold::both};
   add_string(command, "--spec", "CRON", schedule.spec, "'30 2 * * MON-FRI', @daily, '@every 90s'");
   add_string(command, "--zone", "ZONE", schedule.zone, "Such as Europe/Berlin (UTC)");
   add_text(command, "--gap", "WAY", "Of a local time that does not exist: skip, before or after (default)",
-           [&](const std::string& text) { schedule.gap = wire::parse_name<Gap>("gap", text, gaps); });
+           [&](const std::string& text) { schedule.gap = wire::parse_name<Gap>("gap", text, all_gaps); });
   add_text(command, "--fold", "WAY", "Of a local time that occurs twice: first (default), last or both",
-           [&](const std::string& text) { schedule.fold = wire::parse_name<Fold>("fold", text, folds); });
+           [&](const std::string& text) { schedule.fold = wire::parse_name<Fold>("fold", text, all_folds); });
 }
 
 int put(PutArguments& arguments, const Io& io) {
@@ -131,19 +130,19 @@ int put(PutArguments& arguments, const Io& io) {
 }
 
 void add_put(Commands& commands, CLI::App& schedules) {
-  static constexpr std::array missed = {Missed::skip, Missed::once, Missed::all};
-  static constexpr std::array overlaps = {Overlap::allow, Overlap::skip, Overlap::queue};
   CLI::App& command = commands.add(schedules, "put", "Makes a schedule or changes it", put_help);
   const auto arguments = std::make_shared<PutArguments>();
   Schedule& schedule = arguments->schedule;
   add_string(command, "ID", "", schedule.id, "Its name").required();
   add_rule(command, schedule);
   command.get_option("--spec")->required();
-  add_text(command, "--missed", "WAY", "Of instants that passed unseen: skip, once (default) or all",
-           [&](const std::string& text) { schedule.missed = wire::parse_name<Missed>("way", text, missed); });
   add_text(
-      command, "--overlap", "WAY", "While its last task has not ended: allow (default), skip or queue",
-      [&](const std::string& text) { schedule.overlap = wire::parse_name<Overlap>("way", text, overlaps); });
+      command, "--missed", "WAY", "Of instants that passed unseen: skip, once (default) or all",
+      [&](const std::string& text) { schedule.missed = wire::parse_name<Missed>("way", text, all_missed); });
+  add_text(command, "--overlap", "WAY", "While its last task has not ended: allow (default), skip or queue",
+           [&](const std::string& text) {
+             schedule.overlap = wire::parse_name<Overlap>("way", text, all_overlaps);
+           });
   add_duration(command, "--jitter", schedule.jitter, "Each firing is late by up to so much");
   add_string(command, "--kind", "KIND", schedule.kind, "Of the task that it enqueues").required();
   add_string(command, "--payload", "TEXT", arguments->draft.task.payload,

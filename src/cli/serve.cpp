@@ -1,11 +1,12 @@
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <ostream>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <tidemill/log.hpp>
+#include <tidemill/log_sinks.hpp>
 
 #include "cli/app.hpp"
 #include "cli/options.hpp"
@@ -44,6 +45,35 @@ config::Config configuration(const Arguments& arguments) {
   return config;
 }
 
+/// What is said goes where the configuration wants it.
+class Logs {
+ public:
+  explicit Logs(const config::Logging& logging) {
+    if (logging.file) file_.emplace(*logging.file);
+    if (logging.statements_file) statements_file_.emplace(*logging.statements_file);
+    const LogSink sink = file_ ? file_->sink() : stderr_sink(logging.format);
+    log = Log{sink, logging.level};
+    if (logging.source) log = log.with_source();
+    if (statements_file_) {
+      statements = Log{statements_file_->sink(), Level::debug};
+    } else if (logging.statements) {
+      statements = Log{sink, Level::debug};
+    }
+  }
+
+  void reopen() {
+    if (file_) file_->reopen();
+    if (statements_file_) statements_file_->reopen();
+  }
+
+  Log log = Log::silent();
+  Log statements = Log::silent();
+
+ private:
+  std::optional<LogFile> file_;
+  std::optional<LogFile> statements_file_;
+};
+
 void reload(server::Server& server, const Arguments& arguments, const Log& log) {
   if (arguments.config_file.empty()) {
     log.warning("SIGHUP: there is no configuration file to read again");
@@ -60,15 +90,17 @@ int serve(const Arguments& arguments, const Io& io) {
   const config::Config config = configuration(arguments);
   refuse_server(config.store, "serve");
   const auto store = open_store({config.store}, Access::create);
-  const Log log = Log::to_stderr(config.log.level);
+  Logs logs{config.log};
   engine::ProcessSignals signals{engine::ProcessSignals::Hangup::caught};
-  server::Server server{*store, config, log, Log::silent()};
+  server::Server server{*store, config, logs.log, logs.statements};
   const std::string url = server.url();
   io.out << (url.empty() ? "running without an API\n" : fmt::format("listening on {}\n", url)) << std::flush;
   while (signals.wait() == 0) {
-    if (signals.take_hangup()) reload(server, arguments, log);
+    if (!signals.take_hangup()) continue;
+    logs.reopen();
+    reload(server, arguments, logs.log);
   }
-  log.info("stopping");
+  logs.log.info("stopping");
   server.stop();
   return ok;
 }

@@ -1,7 +1,5 @@
 #include <algorithm>
 #include <array>
-#include <cctype>
-#include <cstring>
 #include <ostream>
 #include <utility>
 
@@ -12,8 +10,8 @@
 #include <tidemill/worker.hpp>
 
 #include "cli/app.hpp"
-#include "cli/command_process.hpp"
 #include "cli/options.hpp"
+#include "deliver/command_delivery.hpp"
 #include "wire/values.hpp"
 
 namespace tidemill::cli {
@@ -39,9 +37,6 @@ Exit codes of a command:
 On timeout, cancel, hold and shutdown the command and all that it started get SIGTERM, and after 5 s SIGKILL.
 SIGINT and SIGTERM end the worker: what runs may go on for the shutdown timeout, then it is given back.)";
 
-constexpr int exit_hopeless = 65;
-constexpr int exit_not_now = 69;
-
 struct Arguments {
   StoreOption store = {};
   std::vector<std::pair<std::string, std::string>> commands = {};
@@ -52,58 +47,11 @@ struct Arguments {
   bool no_scheduler = false;
 };
 
-/// Names of headers as shells can read them. A zero byte would end the value, so it does.
-std::string variable(std::string_view header) {
-  std::string name = "TIDEMILL_HEADER_";
-  for (const char c : header) {
-    name += std::isalnum(static_cast<unsigned char>(c)) != 0
-                ? static_cast<char>(std::toupper(static_cast<unsigned char>(c)))
-                : '_';
-  }
-  return name;
-}
-
-std::map<std::string, std::string> environment_of(const Context& context) {
-  const Task& task = context.task();
-  std::map<std::string, std::string> out{{"TIDEMILL_ID", task.ref.id},
-                                         {"TIDEMILL_QUEUE", task.ref.queue},
-                                         {"TIDEMILL_KIND", task.kind},
-                                         {"TIDEMILL_ATTEMPT", std::to_string(context.attempt())}};
-  for (const auto& [name, value] : task.headers) out[variable(name)] = value;
-  return out;
-}
-
-std::string describe_failure(const CommandEnd& end) {
-  const std::string how = end.signal != 0 ? fmt::format("signal {} ({})", end.signal, sigdescr_np(end.signal))
-                                          : fmt::format("exit code {}", end.exit_code);
-  return end.last_error_line.empty() ? how : fmt::format("{} ({})", end.last_error_line, how);
-}
-
-Outcome to_outcome(CommandEnd end, Context& context, Duration snooze) {
-  if (end.output_cut) context.log(Level::warning, "the output was longer than 64 KiB: the rest was left out");
-  // One that was stopped has not done its work, whatever its exit code says: many programs end with 0 on
-  // SIGTERM.
-  if (end.stopped) {
-    return Outcome::failure(
-        fmt::format("stopped: {}; {}", to_string(context.stop_reason()), describe_failure(end)));
-  }
-  if (end.signal == 0 && end.exit_code == 0) return Outcome::success(std::move(end.output));
-  if (end.signal == 0 && end.exit_code == exit_hopeless) return Outcome::archive(describe_failure(end));
-  if (end.signal == 0 && end.exit_code == exit_not_now) return Outcome::snooze(snooze);
-  return Outcome::failure(describe_failure(end));
-}
-
-Handler handler_of(const std::string& text, Duration snooze) {
-  return [text, snooze](Context& context) {
-    Command command{.text = text, .input = context.task().payload, .environment = environment_of(context)};
-    command.on_error_line = [&context](std::string_view line) { context.log(Level::info, line); };
-    return to_outcome(run_command(command, context.stop_token()), context, snooze);
-  };
-}
-
 int work(Arguments& arguments, const Io& io) {
   Router router;
-  for (const auto& [kind, text] : arguments.commands) router.handle(kind, handler_of(text, arguments.snooze));
+  for (const auto& [kind, text] : arguments.commands) {
+    router.handle(kind, deliver::command_handler({.shell = text, .snooze = arguments.snooze}));
+  }
   const Log log = Log::to_stderr(arguments.log_level);
   arguments.worker.log = log;
   if (!arguments.queues.empty()) arguments.worker.queues = arguments.queues;

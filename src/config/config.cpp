@@ -1,14 +1,13 @@
 #include "config/config.hpp"
 
 #include <array>
-#include <fstream>
-#include <iterator>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "config/sections.hpp"
 #include "config/yaml.hpp"
+#include "deliver/http_delivery.hpp"
 
 namespace tidemill::config {
 
@@ -92,7 +91,12 @@ void read_outgoing(Config& config, const Node& node) {
           }},
       Out{"connect_timeout",
           [](Outgoing& o, const Node& n) { o.connect_timeout = n.duration(100ms, timeout_most); }},
-      Out{"allow_networks", [](Outgoing& o, const Node& n) { o.allow_networks = n.texts(); }},
+      Out{"allow_networks",
+          [](Outgoing& o, const Node& n) {
+            o.allow_networks = n.texts();
+            for (const std::string& network : o.allow_networks)
+              n.checked([&] { deliver::check_network(network); });
+          }},
   };
   read_settings<Outgoing>(node, config.outgoing, settings);
 }
@@ -100,7 +104,11 @@ void read_outgoing(Config& config, const Node& node) {
 using Top = Setting<Config>;
 constexpr std::array top_settings = {
     Top{"store", [](Config& c, const Node& n) { c.store = n.text(); }},
-    Top{"listen", [](Config& c, const Node& n) { c.listen = n.text(); }},
+    Top{"listen",
+        [](Config& c, const Node& n) {
+          c.listen = n.text();
+          n.checked([&] { (void)parse_place(c.listen); });
+        }},
     Top{"roles", read_roles},
     Top{"tokens", read_tokens},
     Top{"open_routes", read_open_routes},
@@ -120,6 +128,20 @@ constexpr std::array top_settings = {
 
 }  // namespace
 
+Place parse_place(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0) {
+    throw Error{ErrorKind::invalid,
+                fmt::format("listen: \"{}\" is no HOST:PORT; write for instance 127.0.0.1:8470", text)};
+  }
+  std::string host = text.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host == "localhost") host = "127.0.0.1";
+  const auto port = static_cast<std::uint16_t>(wire::parse_integer(text.substr(colon + 1), 0, 65535));
+  const bool loopback = host == "::1" || host.starts_with("127.");
+  return {std::move(host), port, loopback};
+}
+
 Config parse(std::string_view text, const std::string& file) {
   Mistakes mistakes;
   Config config;
@@ -129,10 +151,9 @@ Config parse(std::string_view text, const std::string& file) {
 }
 
 Config load(const std::string& file) {
-  std::ifstream in{file, std::ios::binary};
-  std::string text{std::istreambuf_iterator<char>{in}, {}};
-  if (!in) throw Error{ErrorKind::invalid, fmt::format("{}: can't be read", file)};
-  return parse(text, file);
+  const auto text = read_file(file);
+  if (!text) throw Error{ErrorKind::invalid, fmt::format("{}: can't be read", file)};
+  return parse(*text, file);
 }
 
 }  // namespace tidemill::config

@@ -79,6 +79,15 @@ struct Config {
   Logging log = {};
 };
 
+/// Where a server listens.
+struct Place {
+  std::string host = {};  ///< An address, without brackets.
+  std::uint16_t port = 0;
+  bool loopback = false;
+};
+/// Of "HOST:PORT" or "[HOST]:PORT". Throws Error{invalid}.
+Place parse_place(const std::string& text);
+
 /// Throws Error{invalid} with one line a mistake: "FILE:LINE:COLUMN: what, and what would be right".
 /// `file` names the text in messages; files that it names are looked for beside it.
 Config parse(std::string_view text, const std::string& file);

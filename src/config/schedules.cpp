@@ -18,6 +18,11 @@ void read_unique(EnqueueOptions& options, const Node& node) {
       Part{"key", [](Unique& u, const Node& n) { u.key = n.text(); }},
       Part{"for", [](Unique& u, const Node& n) { u.window = n.duration(); }},
       Part{"outlives_task", [](Unique& u, const Node& n) { u.outlives_task = n.truth(); }},
+      Part{"on_conflict",
+           [](Unique& u, const Node& n) {
+             static constexpr std::array all = {OnConflict::keep, OnConflict::reject, OnConflict::replace};
+             u.on_conflict = n.name<OnConflict>("way out of a conflict", all);
+           }},
   };
   read_settings<Unique>(node, options.unique.emplace(), settings);
 }
@@ -47,19 +52,14 @@ constexpr std::array task_settings = {
     Each{"unique", [](Schedule& s, const Node& n) { read_unique(s.options, n); }},
 };
 
-constexpr std::array gaps = {Gap::skip, Gap::before, Gap::after};
-constexpr std::array folds = {Fold::first, Fold::last, Fold::both};
-constexpr std::array missed_rules = {Missed::skip, Missed::once, Missed::all};
-constexpr std::array overlaps = {Overlap::allow, Overlap::skip, Overlap::queue};
-
 constexpr std::array schedule_settings = {
     Each{"id", [](Schedule& s, const Node& n) { s.id = n.text(); }},
     Each{"spec", [](Schedule& s, const Node& n) { s.spec = n.text(); }},
     Each{"zone", [](Schedule& s, const Node& n) { s.zone = n.text(); }},
-    Each{"gap", [](Schedule& s, const Node& n) { s.gap = n.name<Gap>("gap", gaps); }},
-    Each{"fold", [](Schedule& s, const Node& n) { s.fold = n.name<Fold>("fold", folds); }},
-    Each{"missed", [](Schedule& s, const Node& n) { s.missed = n.name<Missed>("way", missed_rules); }},
-    Each{"overlap", [](Schedule& s, const Node& n) { s.overlap = n.name<Overlap>("way", overlaps); }},
+    Each{"gap", [](Schedule& s, const Node& n) { s.gap = n.name<Gap>("gap", all_gaps); }},
+    Each{"fold", [](Schedule& s, const Node& n) { s.fold = n.name<Fold>("fold", all_folds); }},
+    Each{"missed", [](Schedule& s, const Node& n) { s.missed = n.name<Missed>("way", all_missed); }},
+    Each{"overlap", [](Schedule& s, const Node& n) { s.overlap = n.name<Overlap>("way", all_overlaps); }},
     Each{"jitter", [](Schedule& s, const Node& n) { s.jitter = n.duration({}, jitter_max); }},
     Each{"task", [](Schedule& s, const Node& n) { read_settings<Schedule>(n, s, task_settings); }},
 };
@@ -76,7 +76,7 @@ void read_list(std::vector<Schedule>& schedules, const Node& node) {
     if (schedule.spec.empty())
       each.wrong("this schedule has no spec");
     else
-      each.checked([&] { (void)ScheduleRule{schedule}; });
+      each.checked([&] { check(schedule, {}); });
     schedules.push_back(std::move(schedule));
   }
 }
@@ -89,8 +89,8 @@ void read_schedules(Config& config, const Node& node) {
     read_list(schedules, node);
     return;
   }
-  using Place = Setting<std::string>;
-  static constexpr std::array settings = {Place{"file", [](std::string& s, const Node& n) { s = n.text(); }}};
+  using Part = Setting<std::string>;
+  static constexpr std::array settings = {Part{"file", [](std::string& s, const Node& n) { s = n.text(); }}};
   std::string file;
   read_settings<std::string>(node, file, settings);
   if (file.empty()) return node.wrong("must be a list of schedules, or {file: schedules.yaml}");

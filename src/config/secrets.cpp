@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <set>
 
 #include <fmt/format.h>
@@ -68,12 +67,24 @@ constexpr std::array token_settings = {
 
 }  // namespace
 
+std::optional<std::string> read_file(const std::filesystem::path& path) {
+  constexpr std::size_t most = 2U << 20U;  // What is too large to be one is said by the reader.
+  std::error_code unknown;
+  if (!std::filesystem::is_regular_file(path, unknown)) return {};
+  std::ifstream in{path, std::ios::binary};
+  std::string text(most, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(most));
+  if (in.bad() || !in.eof()) return {};
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  return text;
+}
+
 std::string read_file_beside(const Node& node, const std::string& path) {
   const std::filesystem::path place = std::filesystem::path{node.file()}.parent_path() / path;
-  std::ifstream in{place, std::ios::binary};
-  std::string text{std::istreambuf_iterator<char>{in}, {}};
-  if (!in) node.wrong(fmt::format("{} can't be read", place.string()));
-  return text;
+  auto text = read_file(place);
+  if (text) return std::move(*text);
+  node.wrong(fmt::format("{} can't be read", place.string()));
+  return {};
 }
 
 std::string read_secret(const Node& node) {
@@ -93,12 +104,19 @@ void read_tokens(Config& config, const Node& node) {
   for (const Node& each : node.elements()) {
     Token token;
     read_settings<Token>(each, token, token_settings);
+    const bool has_role =
+        std::ranges::any_of(each.members(), [](const auto& m) { return m.first == "role"; });
     if (token.name.empty())
       each.wrong("this token has no name");
     else if (!names.insert(token.name).second)
       each.wrong(fmt::format("there is another token \"{}\"", token.name));
     if (token.secret_sha256.empty())
       each.wrong("this token has no secret; give secret_sha256, secret_env, secret_file or secret");
+    const auto same = std::ranges::find(config.tokens, token.secret_sha256, &Token::secret_sha256);
+    if (!token.secret_sha256.empty() && same != config.tokens.end())
+      each.wrong(fmt::format("it has the secret of token \"{}\"; each needs one of its own", same->name));
+    if (!has_role)
+      each.wrong("this token has no role; there are viewer, operator, admin, producer and worker");
     config.tokens.push_back(std::move(token));
   }
 }

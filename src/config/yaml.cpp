@@ -37,6 +37,11 @@ bool few(const YAML::Node& node, std::size_t& count, int depth) {
   return true;
 }
 
+/// "?" and "!" are yaml-cpp's marks for plain and quoted values.
+bool has_tag(const YAML::Node& node) {
+  return node.IsScalar() && !node.Tag().empty() && node.Tag() != "?" && node.Tag() != "!";
+}
+
 bool is_json_number(const std::string& text) {
   static const std::regex number{"-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?"};
   return text.size() < 400 && std::regex_match(text, number);
@@ -57,7 +62,14 @@ std::optional<Node> parse_yaml(std::string_view text, const std::string& file, M
     return {};
   }
   try {
-    const YAML::Node root = YAML::Load(std::string{text});
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string{text});
+    if (documents.empty()) return {};
+    if (documents.size() > 1) {
+      mistakes.add(fmt::format("{}: there is a second document; take the line --- out",
+                               place_of(file, documents[1].Mark())));
+      return {};
+    }
+    const YAML::Node& root = documents.front();
     std::size_t count = 0;
     if (!few(root, count, 0)) {
       mistakes.add(
@@ -81,8 +93,8 @@ void Node::wrong(std::string_view what) const {
 std::string Node::place() const { return fmt::format("{}:{}", file_, node_.Mark().line + 1); }
 
 std::string Node::text() const {
-  if (node_.IsScalar()) return node_.Scalar();
-  wrong("must be a text");
+  if (node_.IsScalar() && !has_tag(node_)) return node_.Scalar();
+  wrong(has_tag(node_) ? "tags are not read here" : "must be a text");
   return {};
 }
 
@@ -204,6 +216,7 @@ void Node::json_of(const YAML::Node& node, std::string& out) const {
     out += "null";
   } else {
     const std::string& text = node.Scalar();
+    if (has_tag(node)) Node{node, file_, mistakes_}.wrong("tags are not read here");
     const bool plain = node.Tag() != "!";  // What yaml-cpp calls a quoted one.
     const bool word = text == "true" || text == "false" || text == "null";
     if (plain && (word || is_json_number(text))) {

@@ -11,6 +11,8 @@
 
 #include <tidemill/error.hpp>
 
+#include "core/utf8.hpp"
+
 namespace tidemill::json {
 
 namespace {
@@ -21,24 +23,6 @@ namespace bj = boost::json;
 constexpr std::size_t depth_max = 64;
 
 const bj::value& node(const void* pointer) { return *static_cast<const bj::value*>(pointer); }
-
-/// How many bytes from `text` are one well-formed UTF-8 character; 0 when they are none.
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0U) != 0x80) return 0;
-  }
-  // Overlong forms, surrogates, and what lies beyond U+10FFFF.
-  if (lead == 0xe0 && byte(1) < 0xa0) return 0;
-  if (lead == 0xed && byte(1) > 0x9f) return 0;
-  if (lead == 0xf0 && byte(1) < 0x90) return 0;
-  if (lead == 0xf4 && byte(1) > 0x8f) return 0;
-  return length;
-}
 
 void append_escape(std::string& out, char c) {
   switch (c) {

@@ -1,50 +1,21 @@
 #include <tidemill/log.hpp>
 
-#include <cstdio>
-#include <ctime>
-
-#include <fmt/chrono.h>
 #include <fmt/format.h>
+
+#include <vector>
+
+#include <tidemill/log_sinks.hpp>
 
 namespace tidemill {
 
 namespace {
 
-/// Quotes a value that would not read back as one word, and keeps a line one line.
-void append_value(fmt::memory_buffer& line, std::string_view value) {
-  const bool plain = !value.empty() && value.find_first_of(" \"=\n\r\t\\") == std::string_view::npos;
-  if (plain) {
-    line.append(value);
-    return;
-  }
-  line.push_back('"');
-  for (const char c : value) {
-    if (c == '\n') {
-      line.append(std::string_view{"\\n"});
-    } else if (c == '\r') {
-      line.append(std::string_view{"\\r"});
-    } else {
-      if (c == '"' || c == '\\') line.push_back('\\');
-      line.push_back(c);
-    }
-  }
-  line.push_back('"');
-}
-
-void write_stderr(Level level, std::string_view message, std::span<const Field> fields) {
-  const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(now);
-  fmt::memory_buffer line;
-  fmt::format_to(std::back_inserter(line), "{:%Y-%m-%dT%H:%M:%S}.{:03}Z {:<7} {}",
-                 fmt::gmtime(std::chrono::system_clock::to_time_t(seconds)), (now - seconds).count(),
-                 to_string(level), message);
-  for (const Field& field : fields) {
-    fmt::format_to(std::back_inserter(line), " {}=", field.name);
-    append_value(line, field.value);
-  }
-  line.push_back('\n');
-  // One call, so that lines of several threads and processes don't mix.
-  std::fwrite(line.data(), 1, line.size(), stderr);
+/// No machine's folders: what lies below src/, or the file's name alone.
+std::string_view short_path(std::string_view path) {
+  constexpr std::string_view root = "/src/";
+  const auto below = path.rfind(root);
+  if (below != std::string_view::npos) return path.substr(below + root.size());
+  return path.substr(path.rfind('/') + 1);  // npos + 1 is 0.
 }
 
 }  // namespace
@@ -57,17 +28,32 @@ Log::Log(LogSink sink, Level least)
 Log Log::silent() { return Log{LogSink{}, Level::silent}; }
 
 Log Log::to_stderr(Level least) {
-  static const auto sink = std::make_shared<const LogSink>(write_stderr);
+  static const auto sink = std::make_shared<const LogSink>(stderr_sink(LogFormat::text));
   Log log = silent();
   log.sink_ = sink;
   log.least_ = least;
   return log;
 }
 
+Log Log::with_source() const {
+  Log log = *this;
+  log.source_ = true;
+  return log;
+}
+
 bool Log::enabled(Level level) const noexcept { return sink_ && level >= least_ && level != Level::silent; }
 
-void Log::write(Level level, std::string_view message, std::initializer_list<Field> fields) const {
-  if (enabled(level)) (*sink_)(level, message, {fields.begin(), fields.size()});
+void Log::write(Level level, std::string_view message, std::initializer_list<Field> fields,
+                std::source_location where) const {
+  if (!enabled(level)) return;
+  if (!source_) return (*sink_)(level, message, {fields.begin(), fields.size()});
+  std::vector<Field> all{fields};
+  for (Field& field : all) {
+    if (field.name == "source") field.name = "_source";
+  }
+  const std::string source = fmt::format("{}:{}", short_path(where.file_name()), where.line());
+  all.push_back({"source", source});
+  (*sink_)(level, message, all);
 }
 
 }  // namespace tidemill

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,12 @@ std::optional<Missed> parse_missed(std::string_view name) noexcept;
 std::optional<Overlap> parse_overlap(std::string_view name) noexcept;
 std::optional<Gap> parse_gap(std::string_view name) noexcept;
 std::optional<Fold> parse_fold(std::string_view name) noexcept;
+
+// All there are, for those who list them.
+inline constexpr std::array all_gaps = {Gap::skip, Gap::before, Gap::after};
+inline constexpr std::array all_folds = {Fold::first, Fold::last, Fold::both};
+inline constexpr std::array all_missed = {Missed::skip, Missed::once, Missed::all};
+inline constexpr std::array all_overlaps = {Overlap::allow, Overlap::skip, Overlap::queue};
 
 // ---- At rest
 

@@ -12,35 +12,39 @@ namespace tidemill {
 
 namespace {
 
+int digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
 std::string unescape(std::string_view text, std::string_view url) {
+  if (auto decoded = percent_decoded(text)) return std::move(*decoded);
+  throw Error{
+      ErrorKind::invalid,
+      fmt::format(
+          "store URL \"{}\": a '%' must be followed by two hexadecimal digits; write %25 for '%' itself",
+          url)};
+}
+
+}  // namespace
+
+std::optional<std::string> percent_decoded(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '%') {
       out += text[i];
       continue;
     }
-    const auto value = [](char c) -> int {
-      if (c >= '0' && c <= '9') return c - '0';
-      if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-      if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-      return -1;
-    };
-    const int high = i + 2 < text.size() ? value(text[i + 1]) : -1;
-    const int low = i + 2 < text.size() ? value(text[i + 2]) : -1;
-    if (high < 0 || low < 0) {
-      throw Error{
-          ErrorKind::invalid,
-          fmt::format(
-              "store URL \"{}\": a '%' must be followed by two hexadecimal digits; write %25 for '%' itself",
-              url)};
-    }
+    const int high = i + 2 < text.size() ? digit(text[i + 1]) : -1;
+    const int low = i + 2 < text.size() ? digit(text[i + 2]) : -1;
+    if (high < 0 || low < 0) return {};
     out += static_cast<char>(high * 16 + low);
     i += 2;
   }
   return out;
 }
-
-}  // namespace
 
 Url Url::parse(std::string_view text) {
   const std::size_t colon = text.find(':');

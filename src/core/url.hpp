@@ -2,10 +2,14 @@
 
 #include <initializer_list>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
 namespace tidemill {
+
+/// With %XX resolved; none when a '%' isn't followed by two hexadecimal digits.
+std::optional<std::string> percent_decoded(std::string_view text);
 
 /// A store's URL, taken apart: `scheme:path?name=value&name=value`. Percent escapes are resolved in path and
 /// values.

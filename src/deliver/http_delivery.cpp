@@ -14,6 +14,7 @@
 #include "deliver/signature.hpp"
 #include "deliver/template.hpp"
 #include "deliver/text.hpp"
+#include "drivers/http/address_guard.hpp"
 #include "drivers/http/target.hpp"
 
 namespace tidemill::deliver {
@@ -187,6 +188,14 @@ struct Flight {
 };
 
 }  // namespace
+
+void check_network(const std::string& text) {
+  try {
+    (void)http::Network::parse(text);
+  } catch (const std::invalid_argument& error) {
+    refuse(error.what());
+  }
+}
 
 void check(const HttpDelivery& delivery) { const Caller caller{delivery}; }
 

@@ -18,6 +18,8 @@ namespace tidemill::deliver {
 /// delivery that is wrong ("url: column 8: …").
 Handler http_handler(const HttpDelivery& delivery, http::Client& client);
 
+/// Throws Error{invalid} when `text` is no network such as 10.0.0.0/8.
+void check_network(const std::string& text);
 /// Throws as `http_handler`, for those who only read a configuration.
 void check(const HttpDelivery& delivery);
 

@@ -156,7 +156,7 @@ std::vector<RemoteLease> RemoteLeases::sort_out(const RemoteWorker& worker, std:
       continue;
     }
     std::string token = Ticket::make(each, end_of(each.task, now));
-    if (rules::suspect(each.task) && !take_suspect(worker.id, token)) {
+    if (rules::suspect(each.task) && !take_suspect(worker.id, token, now + lease)) {
       Report later = rules::give_back(each);
       later.to = State::scheduled;
       later.front = false;
@@ -179,15 +179,13 @@ void RemoteLeases::mark(const RemoteWorker& worker, std::span<const Lease> lease
   (void)store_.renew(info_of(worker, leases.size()), beats, lease, {}, call());
 }
 
-bool RemoteLeases::take_suspect(const std::string& worker, const std::string& token) {
+bool RemoteLeases::take_suspect(const std::string& worker, const std::string& token, TimePoint until) {
+  const TimePoint now = clock_.now();
   const std::lock_guard lock{mutex_};
-  auto& held = suspects_[worker];
-  // It may never report this one: when its time is over by far, another may follow.
-  if (!held.empty()) {
-    const auto ticket = Ticket::parse(held);
-    if (ticket && known_.contains(worker) && clock_.now() < ticket->end) return false;
-  }
-  held = token;
+  Suspect& held = suspects_[worker];
+  if (!held.token.empty() && now < held.until) return false;
+  held = {token, until};
+  std::erase_if(suspects_, [&](const auto& each) { return now >= each.second.until; });
   return true;
 }
 
@@ -234,6 +232,13 @@ RemoteRenewed RemoteLeases::renew(const RemoteWorker& worker, std::span<const Re
   const Renewed renewed = store_.renew(info_of(worker, sent.size()), sent, lease, stats_.take(), call());
   const TimePoint now = clock_.now();
   RemoteRenewed answer{.worker = renewed.worker, .until = now + lease};
+  {
+    const std::lock_guard lock{mutex_};
+    const auto suspect = suspects_.find(worker.id);
+    if (suspect != suspects_.end() &&
+        std::ranges::find(beats, suspect->second.token, &RemoteBeat::token) != beats.end())
+      suspect->second.until = answer.until;
+  }
   std::vector<Ticket> overdue;
   for (std::size_t i = 0; i < beats.size(); ++i) {
     if (!places[i] || *places[i] >= renewed.leases.size()) {
@@ -336,7 +341,7 @@ bool RemoteLeases::was_applied(const std::string& token) {
 
 void RemoteLeases::remember(const std::string& token) {
   const std::lock_guard lock{mutex_};
-  std::erase_if(suspects_, [&](const auto& each) { return each.second == token; });
+  std::erase_if(suspects_, [&](const auto& each) { return each.second.token == token; });
   if (!applied_.insert(token).second) return;
   applied_order_.push_back(token);
   if (applied_order_.size() <= applied_max) return;

@@ -87,6 +87,10 @@ class RemoteLeases {
 
  private:
   struct Ticket;
+  struct Suspect {
+    std::string token = {};
+    TimePoint until{};  ///< The end of its lease.
+  };
   struct Known {
     WorkerInfo info = {};
     Steady told = {};  ///< When the store last heard of it.
@@ -98,7 +102,8 @@ class RemoteLeases {
   std::vector<RemoteLease> sort_out(const RemoteWorker& worker, std::vector<Lease>&& leases, Duration lease);
   void mark(const RemoteWorker& worker, std::span<const Lease> leases, Duration lease);
   void send(std::span<const Report> reports);
-  bool take_suspect(const std::string& worker, const std::string& token);
+  /// True if the worker has no other suspect whose lease is alive.
+  bool take_suspect(const std::string& worker, const std::string& token, TimePoint until);
   bool was_applied(const std::string& token);
   void remember(const std::string& token);
   Report report_of(const RemoteReport& wanted, const Lease& lease, TimePoint now) const;
@@ -110,10 +115,10 @@ class RemoteLeases {
   StoreClock clock_;
   WorkerStats stats_;
   std::mutex mutex_;
-  std::map<std::string, Known> known_;           // Workers, by id. Guarded by mutex_.
-  std::map<std::string, std::string> suspects_;  // Worker to token. Guarded by mutex_.
-  std::unordered_set<std::string> applied_;      // Guarded by mutex_.
-  std::deque<std::string> applied_order_;        // Guarded by mutex_.
+  std::map<std::string, Known> known_;       // Workers, by id. Guarded by mutex_.
+  std::map<std::string, Suspect> suspects_;  // By worker. Guarded by mutex_.
+  std::unordered_set<std::string> applied_;  // Guarded by mutex_.
+  std::deque<std::string> applied_order_;    // Guarded by mutex_.
 };
 
 }  // namespace tidemill::engine

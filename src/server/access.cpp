@@ -53,6 +53,16 @@ void Caller::check_queue(std::string_view queue) const {
   throw Problem{403, "forbidden", fmt::format("token \"{}\" is not for queue \"{}\"", name, queue)};
 }
 
+void Caller::check_all_queues() const {
+  if (!queues.empty()) throw Problem{403, "forbidden", fmt::format("token \"{}\" is not for all queues", name)};
+}
+
+void Caller::check_tasks_of(std::string_view queue) const {
+  check_queue(queue);
+  if (queue == own_queue)
+    throw Problem{403, "forbidden", fmt::format("queue \"{}\" is for the server's own work", queue)};
+}
+
 Access::Access(std::vector<config::Token> tokens, std::vector<std::string> open_routes)
     : tokens_(std::move(tokens)), open_routes_(std::move(open_routes)) {}
 

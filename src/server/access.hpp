@@ -30,6 +30,9 @@ inline constexpr Roles producers = operators + config::Role::producer;
 inline constexpr Roles workers = admins + config::Role::worker;
 inline constexpr Roles everyone = viewers + producers + workers;
 
+/// Where the server keeps its own work: whoever could put tasks in could have it do what he may not.
+inline constexpr std::string_view own_queue = "tidemill";
+
 /// Whoever sent a request.
 struct Caller {
   std::string name = {};
@@ -39,6 +42,10 @@ struct Caller {
   bool may_use(std::string_view queue) const;
   /// Throws Problem{403}.
   void check_queue(std::string_view queue) const;
+  /// Throws Problem{403} unless the caller may use all queues there are and will be.
+  void check_all_queues() const;
+  /// As `check_queue`, and that it is none of the server's own: for what puts tasks in or takes them out.
+  void check_tasks_of(std::string_view queue) const;
 };
 
 /// Immutable: a new configuration makes a new one.

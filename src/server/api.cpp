@@ -3,6 +3,7 @@
 #include <atomic>
 #include <mutex>
 
+#include <fmt/format.h>
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 
@@ -10,6 +11,7 @@
 #include <tidemill/inspector.hpp>
 #include <tidemill/version.hpp>
 
+#include "core/uuid.hpp"
 #include "server/events.hpp"
 #include "server/intake.hpp"
 #include "server/lock_routes.hpp"
@@ -21,11 +23,19 @@
 
 namespace tidemill::server {
 
+namespace {
+
+/// Longer ones are replaced by one of ours.
+constexpr std::size_t request_id_max = 128;
+
+}  // namespace
+
 struct Api::Impl {
   Impl(Store& store, ApiOptions o);
 
   void add_routes();
   void begin(http::Request&& request, const http::Answer& answer);
+  http::Answer tagged(const http::Request& request, const http::Answer& answer) const;
   void later(std::function<http::Response()> work, const http::Answer& answer);
   /// What `work` answers, or the problem that it throws.
   template <class Work>
@@ -141,14 +151,14 @@ void Api::Impl::later(std::function<http::Response()> work, const http::Answer& 
 }
 
 void Api::Impl::begin(http::Request&& request, const http::Answer& answer) {
-  refuse_other_sites(request, options.hosts);
   const auto shared = std::make_shared<const http::Request>(std::move(request));
-  const Match match = routes.find(*shared);
   std::shared_ptr<const Access> rules;
   {
     const std::lock_guard lock{mutex};
     rules = access;
   }
+  refuse_other_sites(*shared, rules->has_tokens() ? std::span<const std::string>{} : options.hosts);
+  const Match match = routes.find(*shared);
   Caller caller = rules->admit(*shared, name_of(*match.route), match.route->roles);
   Ask ask = Routes::ask(match, shared, std::move(caller));
   if (match.route->begin) {
@@ -158,6 +168,29 @@ void Api::Impl::begin(http::Request&& request, const http::Answer& answer) {
   }
 }
 
+/// An answer that names its request, and is logged at level debug.
+http::Answer Api::Impl::tagged(const http::Request& request, const http::Answer& answer) const {
+  std::string id{request.header("x-request-id")};
+  if (id.empty() || id.size() > request_id_max) id = fmt::format("{:016x}", random_bits());
+  const bool logged = options.log.enabled(Level::debug);
+  std::string what = logged ? fmt::format("{} {}", request.method, request.path) : std::string{};
+  const auto begin = std::chrono::steady_clock::now();
+  return http::Answer{
+      [this, answer, begin, id = std::move(id), what = std::move(what)](http::Response&& response) {
+        if (!what.empty()) {
+          const auto took = std::chrono::steady_clock::now() - begin;
+          options.log.debug("request",
+                            {{"request", what},
+                             {"status", std::to_string(response.status)},
+                             {"us", std::to_string(std::chrono::duration_cast<Duration>(took).count())},
+                             {"id", id}});
+        }
+        if (response.status != 0) response.headers.emplace_back("X-Request-Id", id);
+        answer(std::move(response));
+      },
+      [answer](std::function<void()> gone) { answer.watch(std::move(gone)); }};
+}
+
 // ---- The API
 
 Api::Api(Store& store, ApiOptions options) : impl_(std::make_unique<Impl>(store, std::move(options))) {}
@@ -165,14 +198,15 @@ Api::Api(Store& store, ApiOptions options) : impl_(std::make_unique<Impl>(store,
 Api::~Api() { close(); }
 
 void Api::handle(http::Request&& request, const http::Answer& answer) {
+  const http::Answer tagged = impl_->tagged(request, answer);
   bool begun = false;
   const http::Response refusal = impl_->guarded([&] {
     if (impl_->closed) throw Problem{503, "shutting_down", "the server is stopping"};
-    impl_->begin(std::move(request), answer);
+    impl_->begin(std::move(request), tagged);
     begun = true;
     return http::Response{};
   });
-  if (!begun) answer(refusal);
+  if (!begun) tagged(refusal);
 }
 
 void Api::start() { impl_->operations.start(); }

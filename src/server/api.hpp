@@ -19,8 +19,8 @@ struct ApiOptions {
   std::size_t tasks_max = 10'000;  ///< In one request.
   std::size_t threads = 8;         ///< That wait for the store, for all requests but those of a single task.
   std::size_t waiting_max = 10'000;  ///< Requests that may wait for a thread; more are refused.
-  /// The names in URLs that lead here, without port; empty: any. Guards a server without authentication
-  /// against pages that give it a name of theirs.
+  /// The names in URLs that lead here, without port; empty: any. Guards a server without tokens against pages
+  /// that give it a name of theirs.
   std::vector<std::string> hosts = {};
   std::shared_ptr<const Access> access = {};  ///< None: whoever reaches it may do all.
   const Meter* meter = nullptr;               ///< For /metrics and /readyz; must outlive the API.

@@ -21,12 +21,13 @@ http::ClientOptions client_options(const config::Outgoing& outgoing) {
 }  // namespace
 
 Deliveries::Deliveries(Store& store, const config::Config& config, Log log)
-    : client_(client_options(config.outgoing)) {
+    : client_(client_options(config.outgoing)), commands_(static_cast<std::size_t>(config.commands)) {
   for (const config::Delivery& delivery : config.deliveries) {
     for (const std::string& kind : delivery.kinds) {
       try {
-        if (delivery.http)
-          router_.handle(kind, deliver::http_handler(*delivery.http, client_), {delivery.retry});
+        Handler handler = delivery.http ? deliver::http_handler(*delivery.http, client_)
+                                        : commands_.handler(*delivery.command);
+        router_.handle(kind, std::move(handler), {delivery.retry});
       } catch (const Error& error) {
         throw Error{error.kind(), fmt::format("the delivery of {}: {}", kind, error.what())};
       }

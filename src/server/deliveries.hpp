@@ -8,6 +8,7 @@
 #include <tidemill/worker.hpp>
 
 #include "config/config.hpp"
+#include "deliver/command_delivery.hpp"
 #include "drivers/http/client.hpp"
 
 namespace tidemill::server {
@@ -30,6 +31,7 @@ class Deliveries {
 
  private:
   http::Client client_;
+  deliver::CommandPool commands_;
   Router router_;
   std::unique_ptr<Worker> worker_;
 };

@@ -95,8 +95,7 @@ std::string Events::text_of(const Event& event) const {
 
 http::Response Events::open(const Ask& ask) {
   // What is told here is of all queues.
-  if (!ask.caller.queues.empty())
-    throw Problem{403, "forbidden", fmt::format("token \"{}\" is not for all queues", ask.caller.name)};
+  ask.caller.check_all_queues();
   const auto listener = std::make_shared<Listener>(ask.caller, read_topics(ask.parameter("topics")),
                                                    std::make_shared<http::Stream>(waiting_max));
   std::string begin =

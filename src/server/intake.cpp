@@ -52,7 +52,7 @@ http::Response answer_of(const Enqueued& answer, const NewTask& task) {
 
 NewTask read_allowed(const Ask& ask, const wire::JsonValue& value) {
   NewTask task = wire::read_task(value);
-  ask.caller.check_queue(task.options.queue);
+  ask.caller.check_tasks_of(task.options.queue);
   // Whoever runs the task goes on with its producer's trace.
   for (const char* const name : {"traceparent", "tracestate"}) {
     const std::string_view sent = ask.request->header(name);

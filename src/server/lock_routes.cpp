@@ -21,7 +21,7 @@ struct LockBody {
   Duration ttl = 30s;
 };
 
-LockBody read_body(const Ask& ask) {
+LockBody read_body(const Ask& ask, bool with_fence) {
   using Member = wire::JsonMember<LockBody>;
   static constexpr std::array members = {
       Member{"owner", [](LockBody& b, const JsonValue& v) { b.owner = v.text(); }},
@@ -35,6 +35,7 @@ LockBody read_body(const Ask& ask) {
   LockBody body;
   wire::read_members<LockBody>(document.root(), body, members);
   if (body.owner.empty()) throw wire::BadValue{"/owner", "is missing"};
+  if (with_fence && body.fence == 0) throw wire::BadValue{"/fence", "is missing"};
   return body;
 }
 
@@ -69,7 +70,7 @@ Locks& LockRoutes::locks() const {
 }
 
 http::Response LockRoutes::acquire(const Ask& ask) {
-  const LockBody body = read_body(ask);
+  const LockBody body = read_body(ask, false);
   const LockInfo held = locks().acquire(ask.path[0], body.owner, body.ttl, clock_.call());
   if (held.owner == body.owner) return answer_of(200, held);
   throw Problem{409, "lock_held",
@@ -77,14 +78,14 @@ http::Response LockRoutes::acquire(const Ask& ask) {
 }
 
 http::Response LockRoutes::extend(const Ask& ask) {
-  const LockBody body = read_body(ask);
+  const LockBody body = read_body(ask, true);
   const Call call = clock_.call();
   if (!locks().extend(ask.path[0], body.owner, body.fence, body.ttl, call)) refuse_holder(ask.path[0]);
   return answer_of(200, {ask.path[0], body.owner, body.fence, call.now + body.ttl});
 }
 
 http::Response LockRoutes::release(const Ask& ask) {
-  const LockBody body = read_body(ask);
+  const LockBody body = read_body(ask, true);
   if (!locks().release(ask.path[0], body.owner, body.fence, clock_.call())) refuse_holder(ask.path[0]);
   return nothing();
 }

@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::string_view queue = "tidemill";
+constexpr std::string_view queue = own_queue;
 constexpr std::string_view kind = "tidemill:operation";
 constexpr Duration kept = std::chrono::hours{24 * 7};
 constexpr std::int64_t ids_max = 1000;
@@ -119,9 +119,22 @@ std::string_view state_of(const Task& task) {
   }
 }
 
-void write_operation(json::Writer& writer, const Task& task) {
+Plan plan_of(const Task& task) {
   const wire::JsonDocument document{task.payload};
-  const Plan plan = read_plan(document.root());
+  return read_plan(document.root());
+}
+
+/// Of the tasks that it is about; empty: of all queues.
+std::string queue_of(const Plan& plan) {
+  return plan.ids.empty() ? wire::parse_filter(plan.q).queue : plan.queue;
+}
+
+void check_access(const Caller& caller, const std::string& queue_name) {
+  queue_name.empty() ? caller.check_all_queues() : caller.check_queue(queue_name);
+}
+
+void write_operation(json::Writer& writer, const Task& task) {
+  const Plan plan = plan_of(task);
   const Counts counts = read_counts(task.state == State::completed ? task.result : task.progress);
   writer.open('{');
   writer.member("id", task.ref.id);
@@ -175,8 +188,7 @@ void Operations::close() { worker_->stop(); }
 /// Starting over is harmless: what has been changed is in a state that the act leaves alone.
 Outcome Operations::carry_out(Context& context) const {
   const Task& task = context.task();
-  const wire::JsonDocument document{task.payload};
-  const Plan plan = read_plan(document.root());
+  const Plan plan = plan_of(task);
   const Counts before = read_counts(task.progress);
   Counts counts = before;
   if (!plan.ids.empty()) {
@@ -211,15 +223,15 @@ http::Response Operations::create(const Ask& ask) {
   if (!plan.ids.empty() && plan.queue.empty())
     throw wire::BadValue{"/queue", "is missing; ids are unique within their queue only"};
   if (!plan.ids.empty() && !plan.q.empty()) throw wire::BadValue{"/q", "give either q or ids"};
-  if (plan.ids.empty() && plan.q.empty() && !plan.everything)
-    throw wire::BadValue{"/q", "is empty; send \"everything\":true if all tasks are meant"};
   Filter filter;
   try {
     filter = wire::parse_filter(plan.q);
   } catch (const Error& error) {
     throw Problem{400, "bad_filter", error.what(), {{"/q", error.what()}}};
   }
-  ask.caller.check_queue(plan.ids.empty() ? filter.queue : plan.queue);
+  if (plan.ids.empty() && !plan.everything && wire::format_filter(filter).empty())
+    throw wire::BadValue{"/q", "is empty; send \"everything\":true if all tasks are meant"};
+  check_access(ask.caller, plan.ids.empty() ? filter.queue : plan.queue);
   if (plan.ids.empty()) {
     // Tasks that come later are left alone, however long it takes.
     const TimePoint now = service_.inspector.now();
@@ -260,14 +272,18 @@ Task Operations::find(const Ask& ask) const {
   auto task = service_.inspector.task({std::string{queue}, ask.path[0]});
   if (!task || task->kind != kind)
     throw Problem{404, "not_found", fmt::format("there is no operation {}", ask.path[0])};
+  check_access(ask.caller, queue_of(plan_of(*task)));
   return std::move(*task);
 }
 
 http::Response Operations::list(const Ask& ask) {
-  const Page page =
-      service_.inspector.tasks({.filter = {.queue = std::string{queue}, .kind = std::string{kind}},
-                                .cursor = std::string{ask.parameter("cursor")},
-                                .limit = static_cast<std::size_t>(ask.number("limit", 50, 1, 1000))});
+  Page page = get_page(service_, {.filter = {.queue = std::string{queue}, .kind = std::string{kind}},
+                                  .cursor = std::string{ask.parameter("cursor")},
+                                  .limit = static_cast<std::size_t>(ask.number("limit", 50, 1, 1000))});
+  std::erase_if(page.tasks, [&](const Task& task) {
+    const std::string of = queue_of(plan_of(task));
+    return of.empty() ? !ask.caller.queues.empty() : !ask.caller.may_use(of);
+  });
   return json_answer(200, list_of(page.tasks, write_operation, [&](json::Writer& writer) {
                        writer.member("next", page.next.empty() ? std::optional<std::string>{} : page.next);
                      }));

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include <fmt/format.h>
+
 #include <tidemill/json.hpp>
 
 namespace tidemill::server {
@@ -51,7 +53,8 @@ std::string_view explain(std::string_view code) {
 }
 
 Problem to_problem(const wire::BadValue& bad) {
-  return {400, "invalid", "The request is not right", {{bad.pointer(), bad.what()}}};
+  const std::string where = bad.pointer().empty() ? "the body" : bad.pointer();
+  return {400, "invalid", fmt::format("{}: {}", where, bad.what()), {{bad.pointer(), bad.what()}}};
 }
 
 Problem to_problem(const Error& error) {

@@ -103,7 +103,7 @@ ClaimBody read_claim(const Ask& ask) {
   wire::read_members<ClaimBody>(document.root(), body, members);
   if (body.worker.id.empty()) throw wire::BadValue{"/worker/id", "is missing"};
   if (body.worker.queues.empty()) body.worker.queues.emplace_back("default", 1);
-  for (const auto& [queue, weight] : body.worker.queues) ask.caller.check_queue(queue);
+  for (const auto& [queue, weight] : body.worker.queues) ask.caller.check_tasks_of(queue);
   return body;
 }
 

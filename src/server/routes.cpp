@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/url.hpp"
 #include "server/problem.hpp"
 #include "wire/values.hpp"
 
@@ -12,32 +13,13 @@ namespace tidemill::server {
 
 namespace {
 
-std::optional<unsigned> digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return {};
-}
-
 std::string decoded(std::string_view text, bool plus_is_blank) {
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+' && plus_is_blank) {
-      result += ' ';
-    } else if (text[i] != '%') {
-      result += text[i];
-    } else {
-      const auto high = i + 2 < text.size() ? digit(text[i + 1]) : std::nullopt;
-      const auto low = i + 2 < text.size() ? digit(text[i + 2]) : std::nullopt;
-      if (!high || !low) {
-        throw Problem{400, "invalid",
-                      fmt::format("\"{}\" is no percent escape; write % as %25", text.substr(i, 3))};
-      }
-      result += static_cast<char>(*high * 16 + *low);
-      i += 2;
-    }
-  }
-  return result;
+  std::string plain{text};
+  if (plus_is_blank) std::ranges::replace(plain, '+', ' ');
+  auto result = percent_decoded(plain);
+  if (!result)
+    throw Problem{400, "invalid", fmt::format("\"{}\" has a wrong percent escape; write % as %25", text)};
+  return std::move(*result);
 }
 
 /// What stands for each {name} of the pattern; none when the path is another one.

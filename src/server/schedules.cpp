@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/schedule_rule.hpp"
 #include "server/service.hpp"
 #include "wire/admin_json.hpp"
 #include "wire/task_json.hpp"
@@ -22,8 +23,9 @@ ScheduleInfo get_schedule(const Service& service, const std::string& id) {
   return std::move(*found);
 }
 
-http::Response show(const Service& service, const std::string& id, int status) {
+http::Response show(const Service& service, const Ask& ask, const std::string& id, int status) {
   const ScheduleInfo info = get_schedule(service, id);
+  ask.caller.check_queue(info.schedule.options.queue);
   return json_answer(status,
                      wire::object([&](json::Writer& writer) { wire::write_schedule_members(writer, info); }));
 }
@@ -35,15 +37,17 @@ http::Response put(Service& service, const Ask& ask, const std::string& id) {
     throw wire::BadValue{"/id", fmt::format("is another one than in the path, which is \"{}\"", id)};
   if (!id.empty()) schedule.id = id;
   if (schedule.id.empty()) throw wire::BadValue{"/id", "is missing"};
-  ask.caller.check_queue(schedule.options.queue);
-  const bool there = service.inspector.schedule(schedule.id).has_value();
+  ask.caller.check_tasks_of(schedule.options.queue);
+  const auto before = service.inspector.schedule(schedule.id);
+  if (before) ask.caller.check_queue(before->schedule.options.queue);
+  const bool there = before.has_value();
   if (there && id.empty()) {
     throw Problem{409, "conflict",
                   fmt::format("there is a schedule \"{0}\"; change it with PUT {1}/schedules/{0}",
                               schedule.id, prefix)};
   }
   service.inspector.put_schedule(schedule);
-  http::Response response = show(service, schedule.id, there ? 200 : 201);
+  http::Response response = show(service, ask, schedule.id, there ? 200 : 201);
   if (!there) response.headers.emplace_back("Location", fmt::format("{}/schedules/{}", prefix, schedule.id));
   return response;
 }
@@ -57,7 +61,10 @@ http::Response sync(Service& service, const Ask& ask) {
   for (const wire::JsonValue& each : document.root().elements()) {
     schedules.push_back(wire::read_schedule(each));
     if (schedules.back().id.empty()) throw wire::BadValue{each.pointer() + "/id", "is missing"};
-    ask.caller.check_queue(schedules.back().options.queue);
+    ask.caller.check_tasks_of(schedules.back().options.queue);
+  }
+  for (const ScheduleInfo& each : service.inspector.schedules()) {
+    if (each.owner == owner) ask.caller.check_queue(each.schedule.options.queue);
   }
   const std::size_t changed = service.inspector.sync_schedules(owner, schedules);
   return json_answer(200, wire::object([&](json::Writer& writer) { writer.member("changed", changed); }));
@@ -86,15 +93,9 @@ http::Response preview_of(Service& service, const Ask& ask) {
       Member{"spec", [](Preview& p, const wire::JsonValue& v) { p.schedule.spec = v.text(); }},
       Member{"zone", [](Preview& p, const wire::JsonValue& v) { p.schedule.zone = v.text(); }},
       Member{"gap",
-             [](Preview& p, const wire::JsonValue& v) {
-               static constexpr std::array all = {Gap::skip, Gap::before, Gap::after};
-               p.schedule.gap = v.name<Gap>("gap", all);
-             }},
+             [](Preview& p, const wire::JsonValue& v) { p.schedule.gap = v.name<Gap>("gap", all_gaps); }},
       Member{"fold",
-             [](Preview& p, const wire::JsonValue& v) {
-               static constexpr std::array all = {Fold::first, Fold::last, Fold::both};
-               p.schedule.fold = v.name<Fold>("fold", all);
-             }},
+             [](Preview& p, const wire::JsonValue& v) { p.schedule.fold = v.name<Fold>("fold", all_folds); }},
       Member{"from", [](Preview& p, const wire::JsonValue& v) { p.from = v.time(); }},
       Member{"count",
              [](Preview& p, const wire::JsonValue& v) {
@@ -126,7 +127,7 @@ http::Response preview_of(Service& service, const Ask& ask) {
 http::Response set_paused(Service& service, const Ask& ask, bool paused) {
   ask.caller.check_queue(get_schedule(service, ask.path[0]).schedule.options.queue);
   service.inspector.pause_schedule(ask.path[0], paused);
-  return show(service, ask.path[0], 200);
+  return show(service, ask, ask.path[0], 200);
 }
 
 http::Response erase(Service& service, const Ask& ask) {
@@ -141,7 +142,7 @@ void add_single_routes(Routes& routes, Service& service) {
               .pattern = one,
               .summary = "A schedule",
               .roles = viewers,
-              .handle = [&service](const Ask& ask) { return show(service, ask.path[0], 200); }});
+              .handle = [&service](const Ask& ask) { return show(service, ask, ask.path[0], 200); }});
   routes.add({.method = "PUT",
               .pattern = one,
               .summary = "Make or change a schedule",

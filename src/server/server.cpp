@@ -25,26 +25,6 @@ using namespace std::chrono_literals;
 constexpr auto patience = 10s;
 constexpr std::string_view schedules_owner = "file";
 
-struct Place {
-  std::string host;
-  std::uint16_t port;
-  bool loopback;
-};
-
-Place read_listen(const std::string& text) {
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string::npos || colon == 0) {
-    throw Error{ErrorKind::invalid,
-                fmt::format("listen: \"{}\" is no HOST:PORT; write for instance 127.0.0.1:8470", text)};
-  }
-  std::string host = text.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  if (host == "localhost") host = "127.0.0.1";
-  const auto port = static_cast<std::uint16_t>(wire::parse_integer(text.substr(colon + 1), 0, 65535));
-  const bool loopback = host == "::1" || host.starts_with("127.");
-  return {std::move(host), port, loopback};
-}
-
 bool has_role(const config::Config& config, std::string_view role) {
   return std::ranges::find(config.roles, role) != config.roles.end();
 }
@@ -57,7 +37,7 @@ std::chrono::milliseconds whole(Duration duration) {
   return std::chrono::ceil<std::chrono::milliseconds>(duration);
 }
 
-http::ServerOptions http_options(const config::Config& config, const Place& place) {
+http::ServerOptions http_options(const config::Config& config, const config::Place& place) {
   return {.host = place.host,
           .port = place.port,
           .body_max = config.limits.body_bytes,
@@ -87,7 +67,7 @@ struct Server::Impl {
   Meter meter;
   MeteredStore store;
   Inspector inspector;
-  std::optional<Place> place;
+  std::optional<config::Place> place;
   std::optional<Api> api;
   std::optional<http::Server> http;
   std::unique_ptr<Deliveries> deliveries;
@@ -96,7 +76,7 @@ struct Server::Impl {
 };
 
 void Server::Impl::start_api() {
-  place = read_listen(config.listen);
+  place = config::parse_place(config.listen);
   // Whoever reaches the port may do anything, so only programs of this machine must reach it.
   if (!place->loopback && config.tokens.empty()) {
     throw Error{
@@ -107,7 +87,7 @@ void Server::Impl::start_api() {
   }
   ApiOptions options{
       .tasks_max = config.limits.tasks_per_request, .access = access_of(config), .meter = &meter, .log = log};
-  if (config.tokens.empty()) options.hosts = {"localhost", "127.0.0.1", "[::1]", place->host};
+  if (place->loopback) options.hosts = {"localhost", "127.0.0.1", "[::1]", place->host};
   api.emplace(store, std::move(options));
   check_routes(config);
   try {

@@ -39,6 +39,8 @@ void add_port_routes(Routes& routes, Service& service);
 /// Of the path: an id, and the queue that the query names, or the one that has such a task. Throws Problem
 /// when there is none, or several, or the caller may not see it.
 Ref find_task(const Service& service, const Ask& ask);
+/// Throws Problem{400, "bad_cursor"}.
+Page get_page(const Service& service, const TaskQuery& query);
 /// Throws Problem{404}.
 Task get_task(const Service& service, const Ref& ref);
 /// A task with all that is known of it: an answer's body.

@@ -52,7 +52,7 @@ http::Response list_tasks(Service& service, const Ask& ask) {
   const TaskQuery query{.filter = filter_of(ask),
                         .cursor = std::string{ask.parameter("cursor")},
                         .limit = static_cast<std::size_t>(ask.number("limit", 50, 1, 1000))};
-  Page page = service.inspector.tasks(query);
+  Page page = get_page(service, query);
   std::erase_if(page.tasks, [&](const Task& task) { return !visible(ask, task); });
   const auto fill = [detail = detail_of(ask)](json::Writer& writer, const Task& task) {
     wire::write_task(writer, task, detail);
@@ -166,6 +166,15 @@ Ref find_task(const Service& service, const Ask& ask) {
   }
   if (queues.empty()) throw Problem{404, "not_found", fmt::format("there is no task {}", id)};
   return {queues.front(), id};
+}
+
+Page get_page(const Service& service, const TaskQuery& query) {
+  try {
+    return service.inspector.tasks(query);
+  } catch (const Error& error) {
+    if (query.cursor.empty() || error.kind() != ErrorKind::invalid) throw;
+    throw Problem{400, "bad_cursor", error.what()};
+  }
 }
 
 Task get_task(const Service& service, const Ref& ref) {

@@ -14,8 +14,19 @@ namespace {
   throw Problem{404, "not_found", fmt::format("there is no worker {} that has beaten of late", id)};
 }
 
+/// Those that take from a queue of the caller's.
+std::vector<WorkerInfo> visible_workers(const Service& service, const Ask& ask) {
+  std::vector<WorkerInfo> workers = service.inspector.workers();
+  std::erase_if(workers, [&](const WorkerInfo& worker) {
+    return !ask.caller.queues.empty() && std::ranges::none_of(worker.queues, [&](const auto& queue) {
+      return ask.caller.may_use(queue.first);
+    });
+  });
+  return workers;
+}
+
 http::Response show_worker(const Service& service, const Ask& ask) {
-  for (const WorkerInfo& worker : service.inspector.workers()) {
+  for (const WorkerInfo& worker : visible_workers(service, ask)) {
     if (worker.id != ask.path[0]) continue;
     return json_answer(
         200, wire::object([&](json::Writer& writer) { wire::write_worker_members(writer, worker); }));
@@ -24,6 +35,10 @@ http::Response show_worker(const Service& service, const Ask& ask) {
 }
 
 http::Response signal_worker(Service& service, const Ask& ask, Signal signal) {
+  for (const WorkerInfo& worker : visible_workers(service, ask)) {
+    if (worker.id != ask.path[0]) continue;
+    for (const auto& [queue, weight] : worker.queues) ask.caller.check_queue(queue);
+  }
   if (!service.inspector.signal_worker(ask.path[0], signal)) refuse_worker(ask.path[0]);
   return nothing(202);  // It hears of it within moments.
 }
@@ -35,8 +50,8 @@ void add_worker_routes(Routes& routes, Service& service) {
               .pattern = "/api/v1/workers",
               .summary = "Workers that have beaten within the last minute",
               .roles = viewers,
-              .handle = [&service](const Ask&) {
-                return json_answer(200, list_of(service.inspector.workers(), wire::write_worker));
+              .handle = [&service](const Ask& ask) {
+                return json_answer(200, list_of(visible_workers(service, ask), wire::write_worker));
               }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/workers/{id}",

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "core/schedule_rule.hpp"
 #include "wire/json_write.hpp"
 #include "wire/task_json.hpp"
 #include "wire/values.hpp"
@@ -28,11 +29,6 @@ std::uint64_t count_of(const JsonValue& value) {
 
 using Member = JsonMember<Schedule>;
 
-constexpr std::array gaps = {Gap::skip, Gap::before, Gap::after};
-constexpr std::array folds = {Fold::first, Fold::last, Fold::both};
-constexpr std::array missed_rules = {Missed::skip, Missed::once, Missed::all};
-constexpr std::array overlaps = {Overlap::allow, Overlap::skip, Overlap::queue};
-
 void read_task_of(Schedule& schedule, const JsonValue& value) {
   NewTask task = read_task(value);
   schedule.kind = std::move(task.kind);
@@ -44,10 +40,11 @@ constexpr std::array schedule_members = {
     Member{"id", [](Schedule& s, const JsonValue& v) { s.id = v.text(); }},
     Member{"spec", [](Schedule& s, const JsonValue& v) { s.spec = v.text(); }},
     Member{"zone", [](Schedule& s, const JsonValue& v) { s.zone = v.text(); }},
-    Member{"gap", [](Schedule& s, const JsonValue& v) { s.gap = v.name<Gap>("gap", gaps); }},
-    Member{"fold", [](Schedule& s, const JsonValue& v) { s.fold = v.name<Fold>("fold", folds); }},
-    Member{"missed", [](Schedule& s, const JsonValue& v) { s.missed = v.name<Missed>("way", missed_rules); }},
-    Member{"overlap", [](Schedule& s, const JsonValue& v) { s.overlap = v.name<Overlap>("way", overlaps); }},
+    Member{"gap", [](Schedule& s, const JsonValue& v) { s.gap = v.name<Gap>("gap", all_gaps); }},
+    Member{"fold", [](Schedule& s, const JsonValue& v) { s.fold = v.name<Fold>("fold", all_folds); }},
+    Member{"missed", [](Schedule& s, const JsonValue& v) { s.missed = v.name<Missed>("way", all_missed); }},
+    Member{"overlap",
+           [](Schedule& s, const JsonValue& v) { s.overlap = v.name<Overlap>("way", all_overlaps); }},
     Member{"jitter", [](Schedule& s, const JsonValue& v) { s.jitter = v.duration(); }},
     Member{"task", read_task_of},
 };

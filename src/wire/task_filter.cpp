@@ -15,7 +15,7 @@ namespace {
 
 const std::vector<std::string> names = {"state", "queue", "kind", "group", "text", "created_before"};
 
-/// The next word, without its quotes; what stands in them may hold blanks.
+/// The next word, without its quotes; what stands in them may hold blanks, and \" and \\ for what these are.
 std::string take_word(std::string_view& text) {
   std::string word;
   bool quoted = false;
@@ -23,6 +23,8 @@ std::string take_word(std::string_view& text) {
   for (; at < text.size() && (quoted || text[at] != ' '); ++at) {
     if (text[at] == '"') {
       quoted = !quoted;
+    } else if (quoted && text[at] == '\\' && at + 1 < text.size()) {
+      word += text[++at];
     } else {
       word += text[at];
     }
@@ -33,7 +35,13 @@ std::string take_word(std::string_view& text) {
 }
 
 std::string quoted(std::string_view value) {
-  return value.find(' ') == std::string_view::npos ? std::string{value} : fmt::format("\"{}\"", value);
+  if (value.find_first_of(" \"") == std::string_view::npos) return std::string{value};
+  std::string out{"\""};
+  for (const char c : value) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '"';
 }
 
 }  // namespace
@@ -54,6 +62,7 @@ States parse_states(std::string_view text) {
 }
 
 void set_filter(Filter& filter, std::string_view name, std::string_view value) {
+  if (value.empty()) throw Error{ErrorKind::invalid, fmt::format("{}: has no value", name)};
   if (name == "state") {
     filter.states = parse_states(value);
   } else if (name == "queue") {

@@ -1,15 +1,10 @@
 // No acknowledged task is lost, whoever is killed when; rules 1, 2 and 3 of docs/architecture.md. Processes
 // that enqueue and processes that work are killed with kill -9 at random, over and over. Each writes down
 // what it has done as it does it, and at the end those lines are held against the store.
-//
-// TIDEMILL_SEED repeats the choices of a run that failed (but not the machine's).
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
-#include <random>
 #include <set>
 #include <sstream>
 
@@ -17,6 +12,7 @@
 
 #include <tidemill/tidemill.hpp>
 
+#include "faults/kill_fixture.hpp"
 #include "process.hpp"
 
 namespace tidemill {
@@ -27,18 +23,7 @@ using testing::eventually;
 using testing::Process;
 using testing::read_file;
 
-/// Leases of the killed end after 25 s, and their tasks then run one at a time: on a machine busy with other things
-/// that takes a while.
-constexpr auto long_enough = 4min;
-
 const std::string helper = std::string{TIDEMILL_FAULTS_DIR} + "/kill_worker_main";
-
-std::uint64_t seed_of_run() {
-  const char* given = std::getenv("TIDEMILL_SEED");
-  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  fmt::print("TIDEMILL_SEED={}\n", seed);
-  return seed;
-}
 
 std::size_t count_lines(const std::string& text) {
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
@@ -51,19 +36,10 @@ struct Effect {
   pid_t pid = 0;
 };
 
-class KillTest : public ::testing::Test {
+class KillTest : public testing::KillFixture {
  protected:
-  KillTest() : random_(seed_of_run()) {}
-
-  std::string url() const { return "sqlite:" + (directory_ / "jobs.db").string(); }
   std::string acks_file() const { return (directory_ / "acks").string(); }
   std::string effects_file() const { return (directory_ / "effects").string(); }
-
-  std::size_t chance(std::size_t below) {
-    return std::uniform_int_distribution<std::size_t>{0, below - 1}(random_);
-  }
-  /// So that a kill falls on any instruction, and not always on the one after a progress was seen.
-  void wait_a_bit() { poll(nullptr, 0, static_cast<int>(chance(20))); }
 
   Process start(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), helper);
@@ -116,29 +92,6 @@ class KillTest : public ::testing::Test {
     return 0;
   }
 
-  bool all_ended(Inspector& inspector) {
-    for (const QueueInfo& queue : inspector.queues()) {
-      for (const auto& [state, count] : queue.counts) {
-        if (count > 0 && state != State::completed && state != State::archived) return false;
-      }
-    }
-    return true;
-  }
-
-  std::map<std::string, Task> tasks(Inspector& inspector) {
-    std::map<std::string, Task> out;
-    TaskQuery query{.limit = 1000};
-    do {
-      Page page = inspector.tasks(query);
-      for (Task& task : page.tasks) {
-        const std::string id = task.ref.id;
-        EXPECT_TRUE(out.emplace(id, std::move(task)).second) << id << " is there twice";
-      }
-      query.cursor = page.next;
-    } while (!query.cursor.empty());
-    return out;
-  }
-
   void expect_no_acknowledged_task_lost(const std::map<std::string, Task>& stored) {
     std::istringstream in{read_file(acks_file())};
     std::size_t acknowledged = 0;
@@ -155,7 +108,6 @@ class KillTest : public ::testing::Test {
     for (const Effect& effect : effects()) by_id[effect.id].push_back(effect);
     std::size_t reruns = 0;
     for (const auto& [id, task] : stored) {
-      ASSERT_EQ(task.state, State::completed) << id << ": " << task.reason << " " << task.error;
       const std::vector<Effect>& ran = by_id[id];
       ASSERT_FALSE(ran.empty()) << id << " completed and never ran";
       EXPECT_EQ(task.result, std::to_string(ran.back().pid))
@@ -166,34 +118,11 @@ class KillTest : public ::testing::Test {
             << id << " ran again, and process " << ran[i].pid << " lives";
       }
       EXPECT_GE(task.crashes, static_cast<int>(ran.size()) - 1) << id;
-      const std::vector<Attempt> attempts = inspector.attempts(task.ref);
-      EXPECT_EQ(
-          std::count_if(attempts.begin(), attempts.end(), [](const Attempt& a) { return a.error.empty(); }),
-          1)
-          << id << " has succeeded other than once";
+      expect_one_success(inspector, task);
     }
     fmt::print("{} kills, {} runs again\n", killed_.size(), reruns);
   }
 
-  void expect_whole_file() {
-    sqlite3* db = nullptr;
-    ASSERT_EQ(sqlite3_open((directory_ / "jobs.db").c_str(), &db), SQLITE_OK);
-    std::string answer;
-    sqlite3_exec(
-        db, "PRAGMA integrity_check",
-        [](void* out, int, char** values, char**) {
-          *static_cast<std::string*>(out) += values[0];
-          return 0;
-        },
-        &answer, nullptr);
-    sqlite3_close(db);
-    EXPECT_EQ(answer, "ok");
-  }
-
-  std::string log() const { return read_file(directory_ / "log"); }
-
-  testing::TemporaryDirectory directory_;
-  std::mt19937_64 random_;
   std::set<pid_t> killed_;
   int producers_ = 0;
 };

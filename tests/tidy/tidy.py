@@ -11,6 +11,7 @@ import sys
 LAYERS = {
     "core": set(),
     "drivers/http": set(),
+    "drivers/process": set(),
     "drivers/sqlite": set(),
     "stores/memory": {"core"},
     "stores/sqlite": {"core", "drivers/sqlite"},
@@ -35,6 +36,7 @@ THIRD_PARTIES = {
     "openssl": {"core", "deliver"},
     "yaml-cpp": {"config"},
     "sqlite3.h": {"drivers/sqlite", "stores/sqlite"},
+    "zlib.h": {"core"},
 }
 STD_HEADERS = set("""
     algorithm any array atomic barrier bit bitset cassert cctype cerrno cfenv cfloat charconv chrono cinttypes climits

@@ -60,59 +60,6 @@ Refused refused(beast::error_code error) {
 
 std::string_view Request::header(std::string_view name) const { return find_header(headers, name); }
 
-// ---- Answer
-
-struct Answer::Once {
-  Once(Send s, Watch w) : send(std::move(s)), watch(std::move(w)) {}
-  ~Once() {
-    if (!done.exchange(true)) send(Response{.status = 0});
-  }
-  Once(const Once&) = delete;
-  Once& operator=(const Once&) = delete;
-
-  Send send;
-  Watch watch;
-  std::atomic<bool> done{false};
-};
-
-Answer::Answer(Send send, Watch watch) : once_(std::make_shared<Once>(std::move(send), std::move(watch))) {}
-
-void Answer::operator()(Response response) const {
-  if (once_->done.exchange(true)) return;
-  const Send send = std::exchange(once_->send, {});  // Lets go of the connection.
-  send(std::move(response));
-}
-
-void Answer::watch(std::function<void()> gone) const {
-  if (once_->watch) once_->watch(std::move(gone));
-}
-
-// ---- Stream
-
-bool Stream::write(std::string_view bytes) {
-  const std::lock_guard lock{mutex_};
-  if (over_) return false;
-  if (waiting_.size() + bytes.size() > waiting_max_) {
-    waiting_.clear();
-    over_ = true;
-  } else {
-    waiting_ += bytes;
-  }
-  if (on_write_) on_write_();
-  return !over_;
-}
-
-void Stream::end() {
-  const std::lock_guard lock{mutex_};
-  over_ = true;
-  if (on_write_) on_write_();
-}
-
-bool Stream::over() const {
-  const std::lock_guard lock{mutex_};
-  return over_;
-}
-
 // ---- Connection
 
 class Connection;
@@ -299,7 +246,7 @@ void Connection::watch(std::function<void()> gone) {
         if (error || self->message_) return;
         char byte = 0;
         beast::error_code end;
-        self->stream_.socket().receive(asio::buffer(&byte, 1), tcp::socket::message_peek, end);
+        (void)self->stream_.socket().receive(asio::buffer(&byte, 1), tcp::socket::message_peek, end);
         if (end) gone();
       });
 }
@@ -332,7 +279,7 @@ void Connection::write(bool keep) {
                     if (error) return self->close();
                     if (keep) return self->await_request();
                     beast::error_code ignored;
-                    self->stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+                    (void)self->stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
                     self->linger(linger_reads);
                   });
 }
@@ -412,7 +359,7 @@ void Connection::linger(std::size_t reads) {
 void Connection::close() {
   timer_.cancel();
   beast::error_code ignored;
-  stream_.socket().close(ignored);
+  (void)stream_.socket().close(ignored);
 }
 
 // ---- Server
@@ -426,12 +373,12 @@ void Server::Impl::listen() {
   const auto address = asio::ip::make_address(options.host, error);
   if (error) fail("no address of this machine:");
   const tcp::endpoint endpoint{address, options.port};
-  acceptor.open(endpoint.protocol(), error);
+  (void)acceptor.open(endpoint.protocol(), error);
   if (error) fail("can't listen on");
   acceptor.set_option(asio::socket_base::reuse_address{true});
-  acceptor.bind(endpoint, error);
+  (void)acceptor.bind(endpoint, error);
   if (error) fail("can't listen on");
-  acceptor.listen(asio::socket_base::max_listen_connections, error);
+  (void)acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) fail("can't listen on");
   port = acceptor.local_endpoint().port();
 }
@@ -449,7 +396,7 @@ void Server::Impl::accept() {
     if (connections.size() < options.connections_max) {
       beast::error_code unknown;
       const auto peer = socket.remote_endpoint(unknown);
-      socket.set_option(tcp::no_delay{true}, unknown);
+      (void)socket.set_option(tcp::no_delay{true}, unknown);
       const auto connection =
           std::make_shared<Connection>(std::move(socket), *this, unknown ? "" : peer.address().to_string());
       connections.insert(connection.get());
@@ -469,7 +416,7 @@ void Server::Impl::gone(Connection* connection) {
 
 void Server::Impl::close_idle() {
   beast::error_code ignored;
-  acceptor.close(ignored);
+  (void)acceptor.close(ignored);
   pause.cancel();
   for (Connection* connection : connections) connection->close_if_idle();
 }

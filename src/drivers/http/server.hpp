@@ -33,7 +33,7 @@ struct Request {
 /// Thread safety: all members may be called from any thread.
 class Stream {
  public:
-  /// A reader that lets more than so many bytes wait is too slow.
+  /// A reader that lets more than so many bytes wait is too slow; one text alone may be longer.
   explicit Stream(std::size_t waiting_max = 1U << 20U) : waiting_max_(waiting_max) {}
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;

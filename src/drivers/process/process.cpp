@@ -1,9 +1,8 @@
-#include "cli/command_process.hpp"
+#include "drivers/process/process.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -15,68 +14,13 @@
 #include <climits>
 #include <cstring>
 #include <optional>
-#include <system_error>
 #include <utility>
-#include <vector>
 
-#include <fmt/format.h>
+#include "drivers/process/spawn.hpp"
 
-#include <tidemill/error.hpp>
-
-extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX leaves it to us.
-
-namespace tidemill::cli {
+namespace tidemill::process {
 
 namespace {
-
-[[noreturn]] void fail(std::string_view what, int code) {
-  throw Error{ErrorKind::unavailable, fmt::format("the command can't be started: {}: {}", what,
-                                                  std::generic_category().message(code))};
-}
-
-/// Owns a file descriptor.
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Fd() { close(); }
-
-  int get() const { return fd_; }
-  bool open() const { return fd_ >= 0; }
-  void close() {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-  }
-
- private:
-  int fd_ = -1;
-};
-
-/// Above the three that the child's own will lie on, or one could overwrite another.
-Fd above_standard(Fd fd) {
-  if (fd.get() > STDERR_FILENO) return fd;
-  Fd moved{fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1)};
-  if (!moved.open()) fail("a pipe", errno);
-  return moved;
-}
-
-struct Pipe {
-  Fd read, write;
-
-  Pipe() {
-    std::array<int, 2> ends{};
-    if (pipe2(ends.data(), O_CLOEXEC) != 0) fail("a pipe", errno);
-    read = Fd{ends[0]};
-    write = Fd{ends[1]};
-    read = above_standard(std::move(read));
-    write = above_standard(std::move(write));
-  }
-};
 
 void make_nonblocking(const Fd& fd) { fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) | O_NONBLOCK); }
 
@@ -102,57 +46,6 @@ class NoSigpipe {
   sigset_t pipe_{};
   sigset_t before_{};
 };
-
-std::vector<std::string> environment_of(const Command& command) {
-  std::vector<std::string> out;
-  for (const auto& [name, value] : command.environment) out.push_back(fmt::format("{}={}", name, value));
-  for (char** at = environ; *at != nullptr; ++at) {
-    const std::string_view entry{*at};
-    if (!command.environment.contains(std::string{entry.substr(0, entry.find('='))})) out.emplace_back(entry);
-  }
-  return out;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> out;
-  for (std::string& text : texts) out.push_back(text.data());
-  out.push_back(nullptr);
-  return out;
-}
-
-/// posix_spawn, as fork would copy the locks of other threads. The child gets its three pipes and no other
-/// file, a process group of its own, and signals as if from a shell.
-pid_t spawn(const Command& command, const Pipe& in, const Pipe& out, const Pipe& err) {
-  std::vector<std::string> arguments{"/bin/sh", "-c", command.text};
-  std::vector<std::string> variables = environment_of(command);
-  const std::vector<char*> argv = pointers(arguments);
-  const std::vector<char*> envp = pointers(variables);
-
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, in.read.get(), STDIN_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, out.write.get(), STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, err.write.get(), STDERR_FILENO);
-  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t signals;
-  sigemptyset(&signals);
-  posix_spawnattr_setsigmask(&attributes, &signals);
-  sigfillset(&signals);
-  posix_spawnattr_setsigdefault(&attributes, &signals);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-
-  pid_t pid = 0;
-  const int code = posix_spawn(&pid, "/bin/sh", &actions, &attributes, argv.data(), envp.data());
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  if (code != 0) fail("/bin/sh", code);
-  return pid;
-}
 
 /// Cuts stderr into lines.
 class Lines {
@@ -213,7 +106,7 @@ class Run {
     (void)!write(stop_event_.get(), &one, sizeof one);
   }
 
-  CommandEnd finish() {
+  End finish() {
     while (step()) {
     }
     reap();
@@ -227,7 +120,7 @@ class Run {
  private:
   using Steady = std::chrono::steady_clock;
 
-  /// False: the shell has ended.
+  /// False: the command has ended.
   bool step() {
     std::array<pollfd, 5> fds{};
     fds[0] = {.fd = process_.get(), .events = POLLIN, .revents = 0};
@@ -292,7 +185,7 @@ class Run {
     end_.output_cut = end_.output_cut || bytes.size() > room;
   }
 
-  /// As long as the shell is not waited for, its number is no other group's: so the group is killed first.
+  /// As long as the command is not waited for, its number is no other group's: so the group is killed first.
   void reap() {
     kill(-pid_, SIGKILL);
     int status = 0;
@@ -311,16 +204,16 @@ class Run {
   std::size_t after_end_ = 0;
   bool reaped_ = false;
   std::optional<Steady::time_point> kill_at_;
-  CommandEnd end_;
+  End end_;
 };
 
 }  // namespace
 
-CommandEnd run_command(const Command& command, std::stop_token stop) {
+End run(const Command& command, std::stop_token stop) {
   const NoSigpipe no_sigpipe;
-  Run run{command};
-  const std::stop_callback on_stop{stop, [&run] { run.request_stop(); }};
-  return run.finish();
+  Run running{command};
+  const std::stop_callback on_stop{stop, [&running] { running.request_stop(); }};
+  return running.finish();
 }
 
-}  // namespace tidemill::cli
+}  // namespace tidemill::process
