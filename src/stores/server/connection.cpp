@@ -6,6 +6,7 @@
 #include <fstream>
 #include <future>
 #include <iterator>
+#include <memory>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -136,10 +137,11 @@ Answer Connection::send(const Request& request) {
   if (!request.body.empty()) call.headers.emplace_back("Content-Type", "application/json");
   if (!request.idempotency_key.empty()) call.headers.emplace_back("Idempotency-Key", request.idempotency_key);
   if (!address_.token.empty()) call.headers.emplace_back("Authorization", "Bearer " + address_.token);
-  std::promise<http::CallResult> promise;
-  auto future = promise.get_future();
+  // Shared, as the client's thread may be in it still when the answer has been taken out here.
+  const auto promise = std::make_shared<std::promise<http::CallResult>>();
+  auto future = promise->get_future();
   client_.send(std::move(call),
-               [&promise](http::CallResult result) { promise.set_value(std::move(result)); });
+               [promise](http::CallResult result) { promise->set_value(std::move(result)); });
   http::CallResult result = future.get();
   if (result.status == 0) fail(request, result);
   if (result.status == 404) return {.found = false};
