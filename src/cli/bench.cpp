@@ -101,6 +101,7 @@ std::vector<std::string> measured_cells(const bench::Measured& measured) {
 int run_bench(const Arguments& arguments, const Io& io) {
   bench::Plan plan = arguments.plan;
   plan.url = url_of(arguments.store);
+  refuse_server(plan.url, "bench");
   refuse_full_queue(plan);
   std::vector<std::string> wanted = arguments.workloads;
   if (wanted.empty()) {

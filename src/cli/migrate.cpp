@@ -24,7 +24,9 @@ struct Arguments {
 };
 
 int migrate_store(const Arguments& arguments, const Io& io) {
-  const Migration migration = migrate(url_of(arguments.store));
+  const std::string url = url_of(arguments.store);
+  refuse_server(url, "migrate");
+  const Migration migration = migrate(url);
   if (arguments.json) {
     io.out << json_line([&](json::Writer& writer) {
       writer.member("from", migration.from);

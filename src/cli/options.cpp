@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/app.hpp"
+#include "stores/server/server_store.hpp"
 
 namespace tidemill::cli {
 
@@ -24,7 +25,8 @@ void take_naming(const std::string& name, const std::string& text,
 
 void add_store(CLI::App& command, StoreOption& store) {
   add_string(command, "--store", "URL", store.url,
-             "The store, such as sqlite:jobs.db; or set TIDEMILL_STORE");
+             "The store, such as sqlite:jobs.db, or a server, such as http://127.0.0.1:8470; or set "
+             "TIDEMILL_STORE");
 }
 
 std::string url_of(const StoreOption& store) {
@@ -34,11 +36,20 @@ std::string url_of(const StoreOption& store) {
   throw Usage{"no store is named; write for instance --store sqlite:jobs.db, or set TIDEMILL_STORE to that"};
 }
 
+void refuse_server(std::string_view url, std::string_view command) {
+  if (!is_server_url(url)) return;
+  throw Usage{
+      fmt::format("{} works on a store itself and not over a server; write for instance --store "
+                  "sqlite:jobs.db",
+                  command)};
+}
+
 std::unique_ptr<Store> open_store(const StoreOption& store, Access access) {
   const std::string url = url_of(store);
   if (url.rfind("memory:", 0) == 0) {
     throw Usage{"a store in memory ends with this command; write for instance --store sqlite:jobs.db"};
   }
+  if (is_server_url(url)) return open_server(url);
   return open(url, {.migrate = access == Access::create});
 }
 

@@ -30,7 +30,9 @@ enum class Access : unsigned char {
 };
 /// Throws Usage when no store is named, neither by option nor by TIDEMILL_STORE.
 std::string url_of(const StoreOption& store);
-/// Refuses stores that end with this process.
+/// Throws Usage when it is the URL of a server, which `command` can't work on.
+void refuse_server(std::string_view url, std::string_view command);
+/// Refuses stores that end with this process. A URL of http: or https: is a server's.
 std::unique_ptr<Store> open_store(const StoreOption& store, Access access);
 
 void add_json(CLI::App& command, bool& json);

@@ -88,6 +88,7 @@ void reload(server::Server& server, const Arguments& arguments, const Log& log) 
 
 int serve(const Arguments& arguments, const Io& io) {
   const config::Config config = configuration(arguments);
+  refuse_server(config.store, "serve");
   const auto store = open_store({config.store}, Access::create);
   Logs logs{config.log};
   engine::ProcessSignals signals{engine::ProcessSignals::Hangup::caught};

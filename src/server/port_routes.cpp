@@ -32,7 +32,7 @@ http::Response claim(Service& service, engine::StoreClock& clock, const Ask& ask
   const wire::PortClaim wanted = wire::read_claim(document.root());
   std::vector<Want> wants;
   for (const auto& [queue, count] : wanted.wants) {
-    ask.caller.check_queue(queue);
+    ask.caller.check_tasks_of(queue);
     wants.push_back({queue, count});
   }
   check_count("tasks", wanted.count_max);

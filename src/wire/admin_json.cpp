@@ -162,8 +162,7 @@ void write_worker(json::Writer& writer, const WorkerInfo& worker) {
   braces(writer, write_worker_members, worker);
 }
 
-void write_schedule_members(json::Writer& writer, const ScheduleInfo& info) {
-  const Schedule& schedule = info.schedule;
+void write_schedule_rule(json::Writer& writer, const Schedule& schedule) {
   writer.member("id", schedule.id);
   writer.member("spec", schedule.spec);
   writer.member("zone", schedule.zone);
@@ -174,6 +173,10 @@ void write_schedule_members(json::Writer& writer, const ScheduleInfo& info) {
   writer.member("jitter", format_duration(schedule.jitter));
   writer.key("task");
   write_new_task(writer, {schedule.kind, schedule.payload, schedule.options});
+}
+
+void write_schedule_members(json::Writer& writer, const ScheduleInfo& info) {
+  write_schedule_rule(writer, info.schedule);
   writer.member("owner", info.owner);
   writer.member("paused", info.paused);
   member_time(writer, "next_at", info.next);

@@ -21,6 +21,8 @@ WorkerInfo read_worker(const JsonValue& value);
 
 void write_schedule(json::Writer& writer, const ScheduleInfo& info);
 void write_schedule_members(json::Writer& writer, const ScheduleInfo& info);
+/// The members that `read_schedule` reads.
+void write_schedule_rule(json::Writer& writer, const Schedule& schedule);
 /// {"id":…,"spec":…,"task":{…}} and what else a `Schedule` has.
 Schedule read_schedule(const JsonValue& value);
 /// As it is shown: also one whose rule could not be read, and has an id only.

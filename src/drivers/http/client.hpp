@@ -42,6 +42,7 @@ struct CallResult {
   bool body_cut = false;         ///< There was more of it.
   std::string error = {};        ///< What failed, for people; nothing of the URL but host and port.
   bool refused_address = false;  ///< The host has no address that may be called.
+  bool sent = false;             ///< Of an error: the other side may have got the request.
 
   std::string_view header(std::string_view name) const { return find_header(headers, name); }
 };

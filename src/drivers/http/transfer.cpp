@@ -189,7 +189,8 @@ std::size_t Transfer::take_body(const char* data, std::size_t, std::size_t size,
 CallResult Transfer::result(CURLcode code) {
   if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && result_.body_cut)) return std::move(result_);
   return {.error = error_of(code),
-          .refused_address = code == CURLE_COULDNT_CONNECT && !opened_ && !refused_.empty()};
+          .refused_address = code == CURLE_COULDNT_CONNECT && !opened_ && !refused_.empty(),
+          .sent = sent_};
 }
 
 std::string Transfer::error_of(CURLcode code) const {
