@@ -75,6 +75,8 @@ class RemoteLeases {
 
   /// Doesn't wait for tasks. One suspect at a time goes to a worker, and is marked as started.
   RemoteClaimed claim(const RemoteWorker& worker, std::size_t limit, Duration lease);
+  /// Shows the worker as alive, though it has nothing to do; more than once in 8 s does nothing.
+  void announce(const RemoteWorker& worker);
   /// Also the sign of life of a worker that has nothing to do.
   RemoteRenewed renew(const RemoteWorker& worker, std::span<const RemoteBeat> beats, Duration lease);
   /// One answer each. A report that was applied lately is answered so again.
@@ -98,7 +100,6 @@ class RemoteLeases {
   Call call();
   /// What is known of the worker, from this call and those before.
   WorkerInfo info_of(const RemoteWorker& worker, std::optional<std::size_t> busy);
-  void announce(const RemoteWorker& worker);
   std::vector<RemoteLease> sort_out(const RemoteWorker& worker, std::vector<Lease>&& leases, Duration lease);
   void mark(const RemoteWorker& worker, std::span<const Lease> leases, Duration lease);
   void send(std::span<const Report> reports);

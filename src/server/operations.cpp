@@ -29,7 +29,7 @@ constexpr std::string_view example =
 
 /// What is to be done, as it is asked for and as it is stored.
 struct Plan {
-  Act act = Act::run;
+  std::optional<Act> action = {};
   std::string q = {};
   std::vector<std::string> ids = {};
   std::string queue = {};  ///< Of the ids.
@@ -42,7 +42,7 @@ struct Plan {
 using Member = wire::JsonMember<Plan>;
 constexpr std::array acts = {Act::run, Act::hold, Act::resume, Act::cancel, Act::archive, Act::erase};
 constexpr std::array members = {
-    Member{"action", [](Plan& p, const wire::JsonValue& v) { p.act = v.name<Act>("action", acts); }},
+    Member{"action", [](Plan& p, const wire::JsonValue& v) { p.action = v.name<Act>("action", acts); }},
     Member{"q", [](Plan& p, const wire::JsonValue& v) { p.q = v.text(); }},
     Member{"ids",
            [](Plan& p, const wire::JsonValue& v) {
@@ -60,11 +60,12 @@ constexpr std::array members = {
 Plan read_plan(const wire::JsonValue& value) {
   Plan plan;
   wire::read_members<Plan>(value, plan, members);
+  if (!plan.action) throw wire::BadValue{value.pointer() + "/action", "is missing"};
   return plan;
 }
 
 void write_plan(json::Writer& writer, const Plan& plan) {
-  writer.member("action", to_string(plan.act));
+  writer.member("action", to_string(*plan.action));
   wire::member_text(writer, "q", plan.q);
   if (!plan.ids.empty()) writer.member("ids", plan.ids);
   wire::member_text(writer, "queue", plan.queue);
@@ -193,7 +194,7 @@ Outcome Operations::carry_out(Context& context) const {
   Counts counts = before;
   if (!plan.ids.empty()) {
     const std::vector<Ref> refs = refs_of(plan);
-    for (const Changed answer : service_.inspector.act(plan.act, refs)) {
+    for (const Changed answer : service_.inspector.act(*plan.action, refs)) {
       ++(answer == Changed::changed || answer == Changed::signalled ? counts.changed : counts.skipped);
     }
     return Outcome::success(text_of(counts));
@@ -203,14 +204,14 @@ Outcome Operations::carry_out(Context& context) const {
       plan.rate == 0 ? step_max
                      : std::clamp<std::size_t>(static_cast<std::size_t>(plan.rate) / 4, 1, step_max);
   std::size_t done = 0;
-  service_.inspector.act(plan.act, filter, step, [&](const BulkResult& result) {
+  service_.inspector.act(*plan.action, filter, step, [&](const BulkResult& result) {
     counts = {before.changed + result.changed, before.skipped + result.unchanged};
     context.progress(text_of(counts));
     if (context.stop_requested()) return false;
     const std::size_t now = result.changed + result.unchanged;
     const std::size_t more = now - std::exchange(done, now);
     if (plan.rate == 0 || more == 0) return true;
-    return pause(context, std::chrono::seconds{1} * more / plan.rate);
+    return pause(context, Duration{1s} * static_cast<std::int64_t>(more) / plan.rate);
   });
   if (context.stop_requested()) return Outcome::failure("stopped before it was through");
   return Outcome::success(text_of(counts));
@@ -219,6 +220,7 @@ Outcome Operations::carry_out(Context& context) const {
 http::Response Operations::create(const Ask& ask) {
   const auto document = ask.body();
   Plan plan = read_plan(document.root());
+  if (!plan.by.empty()) throw wire::BadValue{"/by", "is said by the token; leave it out"};
   plan.by = ask.caller.name;
   if (!plan.ids.empty() && plan.queue.empty())
     throw wire::BadValue{"/queue", "is missing; ids are unique within their queue only"};
@@ -239,7 +241,14 @@ http::Response Operations::create(const Ask& ask) {
     plan.q = wire::format_filter(filter);
   }
   if (plan.dry_run) {
-    const Page page = service_.inspector.tasks({.filter = filter, .limit = 1000});
+    Page page;
+    if (plan.ids.empty()) {
+      page = service_.inspector.tasks({.filter = filter, .limit = 1000});
+    } else {
+      for (auto& task : service_.inspector.tasks(refs_of(plan))) {
+        if (task) page.tasks.push_back(std::move(*task));
+      }
+    }
     return json_answer(200, list_of(
                                 std::span{page.tasks}.first(std::min(page.tasks.size(), samples)),
                                 [](json::Writer& writer, const Task& task) {

@@ -341,11 +341,12 @@ void RemoteRoutes::serve_round(bool last) {
     if (each->gone) continue;
     const bool tried = empty.contains(each->body.worker.queues);
     const bool over = last || std::chrono::steady_clock::now() >= each->until;
-    if (tried && !over) {
-      left.push_back(each);
-      continue;
-    }
     try {
+      if (tried && !over) {
+        leases_.announce(each->body.worker);
+        left.push_back(each);
+        continue;
+      }
       engine::RemoteClaimed claimed;
       if (!last) claimed = leases_.claim(each->body.worker, each->body.limit, each->body.lease);
       if (claimed.leases.empty()) empty.insert(each->body.worker.queues);

@@ -1,0 +1,178 @@
+// Operations: acts on many tasks, carried out by the server.
+#include "server/serve_fixture.hpp"
+
+namespace tidemill::testing {
+
+namespace {
+
+using ::testing::HasSubstr;
+
+class OperationTest : public ServeTest {
+ protected:
+  void enqueue(int count, const std::string& more) const {
+    for (int done = 0; done < count; done += 5000) {
+      std::string body = "[";
+      for (int i = done; i < std::min(count, done + 5000); ++i)
+        body += fmt::format(R"({}{{"kind":"a","id":"{}"{}}})", i == done ? "" : ",", i, more);
+      ASSERT_EQ(post("/tasks", body + "]").status, 200);
+    }
+  }
+  std::int64_t count(const std::string& query) const { return get("/tasks/count?" + query).number("/n"); }
+  Reply operation(const std::string& id) const { return get("/operations/" + id); }
+  bool eventually_is_in(const std::string& id, const std::string& wanted) const {
+    return eventually([&] { return operation(id).text("/state") == wanted; }, std::chrono::seconds{60});
+  }
+  std::string begin(const std::string& body) const {
+    const Reply made = post("/operations", body);
+    EXPECT_EQ(made.status, 202) << made.body;
+    EXPECT_EQ(made.header("Location"), "/api/v1/operations/" + made.text("/id"));
+    return made.text("/id");
+  }
+};
+
+TEST_F(OperationTest, AllThatMatchAreChangedAndOthersAreNot) {
+  enqueue(1200, R"(,"queue":"mail")");
+  post("/tasks", R"({"kind":"b","queue":"mail","id":"other"})");
+  const std::string id = begin(R"({"action":"hold","q":"queue:mail kind:a","reason":"the relay is down"})");
+  ASSERT_TRUE(eventually_is_in(id, "done"));
+  const Reply done = operation(id);
+  EXPECT_EQ(done.number("/changed"), 1200);
+  EXPECT_EQ(done.number("/skipped"), 0);
+  EXPECT_EQ(done.text("/action"), "hold");
+  EXPECT_EQ(done.text("/reason"), "the relay is down");
+  EXPECT_EQ(done.text("/by"), "anyone");
+  EXPECT_THAT(done.text("/q"), HasSubstr("created_before:"));
+  EXPECT_EQ(count("queue=mail&state=held"), 1200);
+  EXPECT_EQ(state("other"), "pending");
+  const Reply list = get("/operations");
+  ASSERT_EQ(list.count("/items"), 1U);
+  EXPECT_EQ(list.text("/items/0/id"), id);
+  expect_problem(409, "wrong_state", post(fmt::format("/operations/{}/pause", id)));
+}
+
+TEST_F(OperationTest, EachActionIsCarriedOut) {
+  const auto carry_out = [&](const std::string& action, const std::string& q) {
+    const std::string id = begin(fmt::format(R"({{"action":"{}","q":"{}"}})", action, q));
+    EXPECT_TRUE(eventually_is_in(id, "done"));
+    return operation(id).number("/changed");
+  };
+  enqueue(10, R"(,"queue":"q")");
+  EXPECT_EQ(carry_out("hold", "queue:q"), 10);
+  EXPECT_EQ(carry_out("resume", "queue:q"), 10);
+  EXPECT_EQ(carry_out("archive", "queue:q"), 10);
+  EXPECT_EQ(carry_out("run", "queue:q state:archived"), 10);
+  EXPECT_EQ(count("queue=q&state=pending"), 10);
+  EXPECT_EQ(carry_out("cancel", "queue:q"), 10);
+  EXPECT_EQ(carry_out("erase", "queue:q"), 10);
+  EXPECT_EQ(count("queue=q"), 0);
+}
+
+TEST_F(OperationTest, ListedTasksAreChanged) {
+  enqueue(5, "");
+  const std::string id = begin(R"({"action":"hold","ids":["1","3","absent"],"queue":"default"})");
+  ASSERT_TRUE(eventually_is_in(id, "done"));
+  EXPECT_EQ(operation(id).number("/changed"), 2);
+  EXPECT_EQ(operation(id).number("/skipped"), 1);
+  EXPECT_EQ(state("1"), "held");
+  EXPECT_EQ(state("2"), "pending");
+}
+
+TEST_F(OperationTest, ADryRunChangesNothing) {
+  enqueue(7, "");
+  const Reply dry = post("/operations", R"({"action":"erase","q":"kind:a","dry_run":true})");
+  EXPECT_EQ(dry.status, 200) << dry.body;
+  EXPECT_EQ(dry.number("/estimate/n"), 7);
+  EXPECT_TRUE(dry.at("/estimate/exact").as_bool());
+  EXPECT_EQ(dry.count("/items"), 5U);
+  EXPECT_EQ(count(""), 7);
+  EXPECT_EQ(get("/operations").count("/items"), 0U);
+  enqueue(1001, R"(,"queue":"many")");
+  const Reply many = post("/operations", R"({"action":"erase","q":"queue:many","dry_run":true})");
+  EXPECT_EQ(many.number("/estimate/n"), 1000);
+  EXPECT_FALSE(many.at("/estimate/exact").as_bool());
+  const Reply ids = post("/operations", R"({"action":"erase","ids":["1","absent"],"queue":"many","dry_run":true})");
+  EXPECT_EQ(ids.number("/estimate/n"), 1) << ids.body;
+  EXPECT_EQ(ids.text("/items/0/id"), "1");
+  EXPECT_EQ(count("queue=many"), 1001);
+}
+
+TEST_F(OperationTest, WhatIsWrongIsSaidAndNothingIsDone) {
+  enqueue(3, "");
+  const auto wrong = [&](const std::string& body, const std::string& pointer, const std::string& what) {
+    SCOPED_TRACE(body);
+    expect_mistake(pointer, what, post("/operations", body));
+  };
+  wrong(R"({"action":"erase"})", "/q", "everything");
+  for (const char* q : {"", " ", "\\\"\\\""})
+    wrong(fmt::format(R"({{"action":"erase","q":"{}"}})", q), "/q", "everything");
+  wrong(R"({"q":"kind:a"})", "/action", "is missing");
+  wrong(R"({"action":"explode","q":"kind:a"})", "/action", "erase");
+  wrong(R"({"action":"run","ids":["1"]})", "/queue", "is missing");
+  wrong(R"({"action":"run","ids":["1"],"queue":"default","q":"kind:a"})", "/q", "either");
+  wrong(R"({"action":"run","ids":[1],"queue":"default"})", "/ids/0", "text");
+  wrong(R"({"action":"run","q":"kind:a","rate_per_s":0})", "/rate_per_s", "1");
+  wrong(R"({"action":"run","q":"kind:a","dry_run":"yes"})", "/dry_run", "true");
+  wrong(R"({"action":"run","q":"kind:a","by":"somebody else"})", "/by", "");
+  for (const char* q : {"state:", "queue:", "stat:held", "state:hold"})
+    expect_problem(400, "bad_filter", post("/operations", fmt::format(R"({{"action":"erase","q":"{}"}})", q)));
+  EXPECT_EQ(count(""), 3);
+  EXPECT_EQ(get("/operations").body.substr(0, 12), R"({"items":[],)");
+  expect_problem(404, "not_found", get("/operations/absent"));
+  for (const char* act : {"pause", "resume", "cancel"})
+    expect_problem(404, "not_found", post(fmt::format("/operations/absent/{}", act)));
+}
+
+TEST_F(OperationTest, EverythingIsMeantOnlyWhenItIsSaid) {
+  enqueue(3, R"(,"queue":"q1")");
+  enqueue(3, R"(,"queue":"q2")");
+  const std::string id = begin(R"({"action":"hold","everything":true})");
+  ASSERT_TRUE(eventually_is_in(id, "done"));
+  EXPECT_EQ(count("state=held"), 6);
+}
+
+TEST_F(OperationTest, OneIsPausedResumedAndCancelled) {
+  enqueue(2000, "");
+  const std::string id = begin(R"({"action":"hold","q":"kind:a","rate_per_s":20})");
+  ASSERT_TRUE(eventually([&] { return operation(id).number("/changed") > 0; }));
+  EXPECT_EQ(operation(id).text("/state"), "running");
+  EXPECT_EQ(operation(id).number("/rate_per_s"), 20);
+  EXPECT_EQ(post(fmt::format("/operations/{}/pause", id)).status, 202);
+  ASSERT_TRUE(eventually_is_in(id, "paused"));
+  const std::int64_t held = count("state=held&kind=a");
+  EXPECT_EQ(operation(id).number("/changed"), held);
+  expect_problem(409, "wrong_state", post(fmt::format("/operations/{}/pause", id)));
+  EXPECT_EQ(post(fmt::format("/operations/{}/resume", id)).status, 200);
+  ASSERT_TRUE(eventually([&] { return count("state=held&kind=a") > held; }));
+  EXPECT_EQ(post(fmt::format("/operations/{}/cancel", id)).status, 202);
+  ASSERT_TRUE(eventually_is_in(id, "cancelled"));
+  const std::int64_t changed = count("state=held&kind=a");
+  EXPECT_LT(changed, 2000);
+  EXPECT_EQ(operation(id).number("/changed"), changed);
+}
+
+TEST_F(OperationTest, OneGoesOnAfterTheServerWasKilled) {
+  enqueue(300, "");
+  const std::string id = begin(R"({"action":"hold","q":"kind:a","rate_per_s":40})");
+  ASSERT_TRUE(eventually([&] { return operation(id).number("/changed") > 0; }));
+  server_.end(SIGKILL);
+  serve();
+  post("/tasks", R"({"kind":"a","id":"late"})");
+  ASSERT_TRUE(eventually([&] { return operation(id).text("/state") == "done"; }, std::chrono::seconds{120}));
+  EXPECT_EQ(count("state=held&kind=a"), 300);
+  EXPECT_EQ(state("late"), "pending");
+}
+
+TEST_F(OperationTest, OneGoesOnAfterTheServerWasStopped) {
+  enqueue(300, "");
+  const std::string id = begin(R"({"action":"hold","q":"kind:a","rate_per_s":100})");
+  ASSERT_TRUE(eventually([&] { return operation(id).number("/changed") > 0; }));
+  EXPECT_EQ(server_.end(SIGTERM), 0);
+  serve();
+  ASSERT_TRUE(eventually_is_in(id, "done"));
+  EXPECT_EQ(count("state=held&kind=a"), 300);
+  EXPECT_EQ(operation(id).number("/changed"), 300);
+}
+
+}  // namespace
+
+}  // namespace tidemill::testing
