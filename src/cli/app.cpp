@@ -91,6 +91,7 @@ void build(CLI::App& app, Commands& commands) {
   add_work(commands);
   add_serve(commands);
   add_check_config(commands);
+  add_doctor(commands);
   add_migrate(commands);
   add_bench(commands);
   add_version(commands);

@@ -61,6 +61,7 @@ void add_workers(Commands& commands);
 void add_work(Commands& commands);
 void add_serve(Commands& commands);
 void add_check_config(Commands& commands);
+void add_doctor(Commands& commands);
 void add_migrate(Commands& commands);
 void add_version(Commands& commands);
 void add_bench(Commands& commands);

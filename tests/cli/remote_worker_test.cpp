@@ -85,9 +85,11 @@ TEST_P(RemoteWorkerTest, SigtermGivesBackWhatRuns) {
 TEST_P(RemoteWorkerTest, ACancelReachesTheHandler) {
   const std::string id = enqueue("nap", R"({"seconds":600})");
   Process worker = start_worker();
-  EXPECT_TRUE(eventually([&] { return text(show(id), "progress") != ""; })) << said("worker.err");
+  EXPECT_TRUE(eventually([&] { return state_of(id) == "active"; })) << said("worker.err");
   good("tasks", "cancel", id);
   EXPECT_TRUE(eventually([&] { return state_of(id) == "archived"; })) << said("worker.err");
+  EXPECT_EQ(text(show(id), "error"), "cancelled");
+  EXPECT_NE(text(show(id), "progress"), "");
 }
 
 TEST_P(RemoteWorkerTest, ItWaitsForAServerThatIsAway) {
