@@ -54,7 +54,8 @@ void Caller::check_queue(std::string_view queue) const {
 }
 
 void Caller::check_all_queues() const {
-  if (!queues.empty()) throw Problem{403, "forbidden", fmt::format("token \"{}\" is not for all queues", name)};
+  if (!queues.empty())
+    throw Problem{403, "forbidden", fmt::format("token \"{}\" is not for all queues", name)};
 }
 
 void Caller::check_tasks_of(std::string_view queue) const {

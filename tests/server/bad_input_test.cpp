@@ -17,7 +17,8 @@ class BadRequestTest : public ServeTest {
 };
 
 TEST_F(BadRequestTest, UnknownPathsAndMethodsAreRefused) {
-  for (const char* path : {"/nothing", "/tasks/", "/tasks//hold", "/tasks/one/hold/more", "/queues/", "/task"})
+  for (const char* path :
+       {"/nothing", "/tasks/", "/tasks//hold", "/tasks/one/hold/more", "/queues/", "/task"})
     expect_problem(404, "not_found", get(path));
   for (const char* path : {"/", "/api", "/api/v2/tasks", "//api/v1/tasks", "/../etc/passwd"})
     expect_problem(404, "not_found", send("GET", path));
@@ -72,7 +73,8 @@ TEST_F(BadRequestTest, BodiesMustSayThatTheyAreJson) {
     }
     const Reply unknown = send(method, target, R"({"nobody_knows_this":1})");
     expect_mistake("/nobody_knows_this", "", unknown);
-    EXPECT_EQ(send(method, target, R"({"nobody_knows_this":1})", "Content-Type: application/json; charset=utf-8\r\n")
+    EXPECT_EQ(send(method, target, R"({"nobody_knows_this":1})",
+                   "Content-Type: application/json; charset=utf-8\r\n")
                   .status,
               400);
   }
@@ -96,11 +98,13 @@ TEST_F(BadRequestTest, WhatIsNoRequestIsRefused) {
   expect_problem(400, "invalid", raw("GET /api/v1/tasks HTTP/1.1\r\nContent-Length: many\r\n\r\n"));
   expect_problem(413, "too_large",
                  raw("POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"));
-  expect_problem(431, "too_large",
-                 raw("GET /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(20'000, 'x') + "\r\n\r\n"));
+  expect_problem(
+      431, "too_large",
+      raw("GET /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(20'000, 'x') + "\r\n\r\n"));
   Peer half{port_};
-  half.send("POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
-            "100\r\n\r\n{\"kind\":\"a\"}");
+  half.send(
+      "POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+      "100\r\n\r\n{\"kind\":\"a\"}");
   half.finish();
   (void)half.rest();
   EXPECT_EQ(get("/tasks/count").number("/n"), 0);
@@ -115,20 +119,40 @@ TEST_F(BadRequestTest, ATaskAsLargeAsARequestMayBeGoesIn) {
 }
 
 TEST_F(BadRequestTest, ParametersMustBeKnownAndReadable) {
-  for (const char* target :
-       {"/tasks?x=1", "/queues?x=1", "/queues/q?x=1", "/workers?x=1", "/schedules?x=1", "/operations?x=1",
-        "/operations?limit=x", "/locks?limit=0", "/locks?x", "/server?x=", "/events?x=1", "/suggest?x=1",
-        "/suggest?field=payload", "/stats/series?x=1", "/stats/series?metric=nothing", "/stats/series?from=then",
-        "/stats/series?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "/stats/series?step=-1",
-        "/stats/minutes?hours=0", "/stats/minutes?hours=49", "/stats/daily?days=367", "/stats/kinds?window=long",
-        "/events", "/events?topics=weather", "/events?topics=task:", "/tasks/1/wait?x=1"})
+  for (const char* target : {"/tasks?x=1",
+                             "/queues?x=1",
+                             "/queues/q?x=1",
+                             "/workers?x=1",
+                             "/schedules?x=1",
+                             "/operations?x=1",
+                             "/operations?limit=x",
+                             "/locks?limit=0",
+                             "/locks?x",
+                             "/server?x=",
+                             "/events?x=1",
+                             "/suggest?x=1",
+                             "/suggest?field=payload",
+                             "/stats/series?x=1",
+                             "/stats/series?metric=nothing",
+                             "/stats/series?from=then",
+                             "/stats/series?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+                             "/stats/series?step=-1",
+                             "/stats/minutes?hours=0",
+                             "/stats/minutes?hours=49",
+                             "/stats/daily?days=367",
+                             "/stats/kinds?window=long",
+                             "/events",
+                             "/events?topics=weather",
+                             "/events?topics=task:",
+                             "/tasks/1/wait?x=1"})
     expect_problem(400, "invalid", get(target));
   EXPECT_THAT(get("/suggest?feild=kind").text("/detail"), HasSubstr("did you mean"));
 }
 
 TEST_F(BadRequestTest, TimesOfOldAndFarAwayHarmNothing) {
   for (const char* target :
-       {"/stats/series?from=1000-01-01T00:00:00Z&to=9000-01-01T00:00:00Z", "/stats/series?from=1970-01-01T00:00:00Z",
+       {"/stats/series?from=1000-01-01T00:00:00Z&to=9000-01-01T00:00:00Z",
+        "/stats/series?from=1970-01-01T00:00:00Z",
         "/stats/series?from=1000-01-01T00:00:00Z&to=1000-01-01T00:00:01Z", "/stats/kinds?window=36500d",
         "/stats/kinds?window=0s", "/tasks?created_before=9999-12-31T23:59:59Z"}) {
     EXPECT_THAT(get(target).status, ::testing::AnyOf(200, 400)) << target;

@@ -115,8 +115,9 @@ TEST_F(EnqueueOverHttpTest, TasksComeALineEach) {
   const auto lines = [&](const std::string& body) {
     return send("POST", "/api/v1/tasks", body, "Content-Type: application/x-ndjson\r\n");
   };
-  const Reply answer = lines("{\"kind\":\"a\",\"id\":\"1\"}\n\n{broken\n{\"kind\":\"a\",\"id\":\"2\"}\r\n"
-                             "{\"kind\":\"a\",\"id\":\"3\"}");
+  const Reply answer = lines(
+      "{\"kind\":\"a\",\"id\":\"1\"}\n\n{broken\n{\"kind\":\"a\",\"id\":\"2\"}\r\n"
+      "{\"kind\":\"a\",\"id\":\"3\"}");
   EXPECT_EQ(answer.status, 200);
   ASSERT_EQ(answer.count("/results"), 4U);
   EXPECT_EQ(answer.text("/results/0/id"), "1");
@@ -135,7 +136,8 @@ TEST_F(EnqueueOverHttpTest, TooManyAtOnceAreRefusedAndNoneGoesIn) {
     lines += "{\"kind\":\"a\"}\n";
   }
   expect_problem(413, "too_large", post("/tasks", array + "]"));
-  expect_problem(413, "too_large", send("POST", "/api/v1/tasks", lines, "Content-Type: application/x-ndjson\r\n"));
+  expect_problem(413, "too_large",
+                 send("POST", "/api/v1/tasks", lines, "Content-Type: application/x-ndjson\r\n"));
   EXPECT_EQ(get("/tasks/count").number("/n"), 0);
 }
 
@@ -204,7 +206,8 @@ TEST_F(EnqueueOverHttpTest, ANameTwiceMeansTheLastOne) {
 TEST_F(EnqueueOverHttpTest, NobodyEnqueuesTheServersOwnWork) {
   post("/tasks", R"({"kind":"a","id":"1"})");
   const Reply answer = post(
-      "/tasks", R"({"kind":"tidemill:operation","queue":"tidemill","payload":{"action":"erase","everything":true}})");
+      "/tasks",
+      R"({"kind":"tidemill:operation","queue":"tidemill","payload":{"action":"erase","everything":true}})");
   expect_problem(403, "forbidden", answer);
   expect_problem(403, "forbidden", put("/schedules/evil", R"({"spec":"* * * * *","task":
       {"kind":"tidemill:operation","queue":"tidemill","payload":{"action":"erase","everything":true}}})"));

@@ -18,9 +18,10 @@ class Listening {
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    const std::string request = fmt::format(
-        "GET /api/v1/events?topics={} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", topics, headers);
-    EXPECT_EQ(::send(fd_, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
+    const std::string request =
+        fmt::format("GET /api/v1/events?topics={} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", topics, headers);
+    EXPECT_EQ(::send(fd_, request.data(), request.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(request.size()));
   }
   ~Listening() { ::close(fd_); }
   Listening(const Listening&) = delete;
@@ -144,8 +145,8 @@ TEST_F(EventsTest, AReaderThatDoesNotReadIsDroppedAndOthersAreNot) {
   for (int i = 0; i < 3; ++i) {
     std::string tasks = "[";
     for (int n = 0; n < 1000; ++n)
-      tasks += fmt::format(R"({}{{"kind":"a","queue":"queue-with-a-rather-long-name-{:200}-{}"}})", n == 0 ? "" : ",",
-                           i, n);
+      tasks += fmt::format(R"({}{{"kind":"a","queue":"queue-with-a-rather-long-name-{:200}-{}"}})",
+                           n == 0 ? "" : ",", i, n);
     ASSERT_EQ(post("/tasks", tasks + "]").status, 200);
   }
   Listening slow{port_, "queues"};

@@ -49,7 +49,8 @@ TEST_F(IdempotencyTest, TheTaskMayHaveAnIdOfItsOwn) {
 TEST_F(IdempotencyTest, AKeyOfAnotherRequestIsRefused) {
   keyed("k", R"({"kind":"a"})");
   expect_problem(422, "idempotency_mismatch", keyed("k", R"({"kind":"b"})"));
-  expect_problem(422, "idempotency_mismatch", keyed("k", R"({"action":"run","q":"state:held"})", "/operations"));
+  expect_problem(422, "idempotency_mismatch",
+                 keyed("k", R"({"action":"run","q":"state:held"})", "/operations"));
   EXPECT_EQ(tasks(), 1);
 }
 
@@ -103,8 +104,9 @@ TEST_F(IdempotencyTest, AnAnswerOutlivesTheServer) {
 class IdempotencyOfCallersTest : public ServerTest {};
 
 TEST_F(IdempotencyOfCallersTest, CallersHaveKeysOfTheirOwn) {
-  serve("tokens: [{name: ada, role: producer, secret: secret-of-ada-000},"
-        " {name: bob, role: producer, secret: secret-of-bob-000}]\n");
+  serve(
+      "tokens: [{name: ada, role: producer, secret: secret-of-ada-000},"
+      " {name: bob, role: producer, secret: secret-of-bob-000}]\n");
   const auto enqueue = [&](const std::string& secret) {
     return as(secret, [&] {
       return send("POST", "/api/v1/tasks", R"({"kind":"a"})",

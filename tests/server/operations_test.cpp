@@ -90,7 +90,8 @@ TEST_F(OperationTest, ADryRunChangesNothing) {
   const Reply many = post("/operations", R"({"action":"erase","q":"queue:many","dry_run":true})");
   EXPECT_EQ(many.number("/estimate/n"), 1000);
   EXPECT_FALSE(many.at("/estimate/exact").as_bool());
-  const Reply ids = post("/operations", R"({"action":"erase","ids":["1","absent"],"queue":"many","dry_run":true})");
+  const Reply ids =
+      post("/operations", R"({"action":"erase","ids":["1","absent"],"queue":"many","dry_run":true})");
   EXPECT_EQ(ids.number("/estimate/n"), 1) << ids.body;
   EXPECT_EQ(ids.text("/items/0/id"), "1");
   EXPECT_EQ(count("queue=many"), 1001);
@@ -114,7 +115,8 @@ TEST_F(OperationTest, WhatIsWrongIsSaidAndNothingIsDone) {
   wrong(R"({"action":"run","q":"kind:a","dry_run":"yes"})", "/dry_run", "true");
   wrong(R"({"action":"run","q":"kind:a","by":"somebody else"})", "/by", "");
   for (const char* q : {"state:", "queue:", "stat:held", "state:hold"})
-    expect_problem(400, "bad_filter", post("/operations", fmt::format(R"({{"action":"erase","q":"{}"}})", q)));
+    expect_problem(400, "bad_filter",
+                   post("/operations", fmt::format(R"({{"action":"erase","q":"{}"}})", q)));
   EXPECT_EQ(count(""), 3);
   EXPECT_EQ(get("/operations").body.substr(0, 12), R"({"items":[],)");
   expect_problem(404, "not_found", get("/operations/absent"));

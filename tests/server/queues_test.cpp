@@ -50,7 +50,8 @@ TEST_F(QueuesOverHttpTest, LocksAreTakenKeptAndGivenBack) {
   EXPECT_EQ(taken.status, 200) << taken.body;
   EXPECT_EQ(taken.text("/name"), "nightly/job");
   const std::int64_t fence = taken.number("/fence");
-  EXPECT_EQ(post("/locks/nightly%2Fjob/acquire", R"({"owner":"node-1","ttl":"10m"})").number("/fence"), fence);
+  EXPECT_EQ(post("/locks/nightly%2Fjob/acquire", R"({"owner":"node-1","ttl":"10m"})").number("/fence"),
+            fence);
   const Reply held = post("/locks/nightly%2Fjob/acquire", R"({"owner":"node-2"})");
   expect_problem(409, "lock_held", held);
   EXPECT_THAT(held.text("/detail"), HasSubstr("node-1"));
@@ -80,7 +81,8 @@ TEST_F(QueuesOverHttpTest, LocksAreTakenKeptAndGivenBack) {
   expect_mistake("/owner", "is missing", post("/locks/a/acquire", "{}"));
   expect_mistake("/ttl", "90s", post("/locks/a/acquire", R"({"owner":"o","ttl":"long"})"));
   for (const char* ttl : {"0s", "9000h"})
-    expect_problem(400, "invalid", post("/locks/a/acquire", fmt::format(R"({{"owner":"o","ttl":"{}"}})", ttl)));
+    expect_problem(400, "invalid",
+                   post("/locks/a/acquire", fmt::format(R"({{"owner":"o","ttl":"{}"}})", ttl)));
 }
 
 TEST_F(QueuesOverHttpTest, ALockRunsOut) {
@@ -120,7 +122,8 @@ TEST_F(QueuesOverHttpTest, StatisticsTellOfWhatEnded) {
   EXPECT_EQ(kinds.number("/items/1/completed"), 2);
   EXPECT_EQ(get("/stats/kinds?queue=q2&window=72h").count("/items"), 1U);
   for (const char* rows : {"/stats/daily", "/stats/minutes"}) {
-    EXPECT_THAT(get(rows).body, AllOf(HasSubstr(R"("kind":"good","completed":2)"), HasSubstr(R"("kind":"bad")")));
+    EXPECT_THAT(get(rows).body,
+                AllOf(HasSubstr(R"("kind":"good","completed":2)"), HasSubstr(R"("kind":"bad")")));
     EXPECT_THAT(get(fmt::format("{}?queue=q1", rows)).body, ::testing::Not(HasSubstr(R"("kind":"bad")")));
   }
   EXPECT_EQ(get("/stats/daily?days=1").status, 200);
@@ -142,7 +145,8 @@ TEST_F(QueuesOverHttpTest, MetricsAreForPrometheus) {
                     HasSubstr("\ntidemill_attempts_total{kind=\"go\\\"od\",outcome=\"completed\"} 1\n"),
                     HasSubstr("\ntidemill_tasks_enqueued_total{kind=\"go\\\"od\"} 1\n"),
                     HasSubstr("tidemill_store_call_seconds_bucket{verb=\"claim\",le=\"+Inf\"}"),
-                    HasSubstr("\ntidemill_run_seconds_count{kind=\"go\\\"od\"} 1\n"), HasSubstr("tidemill_info{version=")));
+                    HasSubstr("\ntidemill_run_seconds_count{kind=\"go\\\"od\"} 1\n"),
+                    HasSubstr("tidemill_info{version=")));
   std::string line;
   for (std::size_t at = 0; at < metrics.body.size(); at += line.size() + 1) {
     line = metrics.body.substr(at, metrics.body.find('\n', at) - at);

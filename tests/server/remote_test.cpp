@@ -10,7 +10,8 @@ using ::testing::HasSubstr;
 class RemoteWorkerTest : public ServeTest {
  protected:
   Reply claim(const std::string& more = "", const std::string& worker = "w") const {
-    return post("/claim", fmt::format(R"({{"worker":{{"id":"{}"}}{}}})", worker, more.empty() ? "" : "," + more));
+    return post("/claim",
+                fmt::format(R"({{"worker":{{"id":"{}"}}{}}})", worker, more.empty() ? "" : "," + more));
   }
   std::string token_of_one() const {
     const Reply reply = claim(R"("wait":"20s")");
@@ -19,7 +20,9 @@ class RemoteWorkerTest : public ServeTest {
   Reply report(const std::string& token, const std::string& rest) const {
     return post("/report", fmt::format(R"({{"items":[{{"token":"{}",{}}}]}})", token, rest));
   }
-  void expect_applied(const Reply& reply) const { EXPECT_TRUE(reply.at("/items/0/applied").as_bool()) << reply.body; }
+  void expect_applied(const Reply& reply) const {
+    EXPECT_TRUE(reply.at("/items/0/applied").as_bool()) << reply.body;
+  }
   void expect_lost(const Reply& reply) const {
     EXPECT_EQ(reply.status, 200);
     EXPECT_FALSE(reply.at("/items/0/applied").as_bool()) << reply.body;
@@ -34,7 +37,8 @@ class RemoteWorkerTest : public ServeTest {
 };
 
 TEST_F(RemoteWorkerTest, AClaimLeasesTasksWithAllThatAHandlerNeeds) {
-  post("/tasks", R"({"kind":"mail","queue":"q","id":"1","payload":{"n":1.50},"headers":{"h":"x"},"timeout":"5s",
+  post("/tasks",
+       R"({"kind":"mail","queue":"q","id":"1","payload":{"n":1.50},"headers":{"h":"x"},"timeout":"5s",
       "retries_max":4,"deadline":"2999-01-01T00:00:00Z"})");
   post("/tasks", R"({"kind":"mail","queue":"q","id":"2","payload_base64":"/w=="})");
   const Reply reply = claim(R"("queues":["q"],"limit":10,"lease":"30s")");
@@ -73,9 +77,8 @@ TEST_F(RemoteWorkerTest, TwoClaimsThatWaitGetOneTaskOnce) {
   std::vector<std::thread> waiters;
   for (std::size_t i = 0; i < 2; ++i)
     waiters.emplace_back([&, i] { replies[i] = claim(R"("wait":"30s")", fmt::format("w{}", i)); });
-  EXPECT_TRUE(eventually([&] {
-    return get("/workers/w0").status == 200 && get("/workers/w1").status == 200;
-  }));
+  EXPECT_TRUE(
+      eventually([&] { return get("/workers/w0").status == 200 && get("/workers/w1").status == 200; }));
   post("/tasks", R"({"kind":"k","id":"1"})");
   EXPECT_TRUE(eventually_is("1", "active"));
   post("/tasks", R"({"kind":"k","id":"2"})");
@@ -100,7 +103,8 @@ TEST_F(RemoteWorkerTest, ClaimsThatAreWrongAreRefused) {
   expect_mistake("/worker/id", "is missing", post("/claim", "{}"));
   expect_mistake("/worker", "object", post("/claim", R"({"worker":"w"})"));
   expect_mistake("/worker", "worker id", post("/claim", R"({"worker":{"id":" "}})"));
-  expect_mistake("/worker/slots", "number", claim().status == 200 ? post("/claim", R"({"worker":{"id":"w","slots":-1}})") : Reply{});
+  expect_mistake("/worker/slots", "number",
+                 claim().status == 200 ? post("/claim", R"({"worker":{"id":"w","slots":-1}})") : Reply{});
   expect_mistake("/limit", "1000", claim(R"("limit":1001)"));
   expect_mistake("/limit", "1", claim(R"("limit":0)"));
   expect_mistake("/wait", "30s", claim(R"("wait":"31s")"));
@@ -185,9 +189,9 @@ TEST_F(RemoteWorkerTest, AReportWithoutTheLeaseChangesNothing) {
   }
   EXPECT_EQ(state("1"), "active");
   expect_lost(report("nonsense", R"("outcome":"complete")"));
-  const Reply mixed = post("/report", fmt::format(R"({{"items":[{},{},{}]}})", item("x", R"("outcome":"complete")"),
-                                                  item(token, R"("outcome":"complete")"),
-                                                  item("y", R"("outcome":"retry")")));
+  const Reply mixed =
+      post("/report", fmt::format(R"({{"items":[{},{},{}]}})", item("x", R"("outcome":"complete")"),
+                                  item(token, R"("outcome":"complete")"), item("y", R"("outcome":"retry")")));
   EXPECT_FALSE(mixed.at("/items/0/applied").as_bool());
   EXPECT_TRUE(mixed.at("/items/1/applied").as_bool());
   EXPECT_FALSE(mixed.at("/items/2/applied").as_bool());
@@ -200,12 +204,15 @@ TEST_F(RemoteWorkerTest, ReportsThatAreWrongAreRefusedWhole) {
   expect_mistake("/items/0/outcome", "snooze", report(token, R"("outcome":"finished")"));
   expect_mistake("/items/0/outcome", "complete", report(token, R"("error":"x")"));
   expect_mistake("/items/0/in", "90s", report(token, R"("outcome":"snooze","in":"soon")"));
-  expect_mistake("/items/0/result_base64", "base64", report(token, R"("outcome":"complete","result_base64":"?")"));
+  expect_mistake("/items/0/result_base64", "base64",
+                 report(token, R"("outcome":"complete","result_base64":"?")"));
   expect_mistake("/items/0/error", "object", report(token, R"("outcome":"retry","error":7)"));
   expect_mistake("/items/0/error/code", "", report(token, R"("outcome":"retry","error":{"code":1})"));
-  expect_mistake("/items/0/logs/0/level", "warning", report(token, R"("outcome":"retry","logs":[{"level":"loud"}])"));
-  expect_mistake("/items/1/outcome", "", post("/report", fmt::format(R"({{"items":[{},{{}}]}})",
-                                                                     item(token, R"("outcome":"complete")"))));
+  expect_mistake("/items/0/logs/0/level", "warning",
+                 report(token, R"("outcome":"retry","logs":[{"level":"loud"}])"));
+  expect_mistake(
+      "/items/1/outcome", "",
+      post("/report", fmt::format(R"({{"items":[{},{{}}]}})", item(token, R"("outcome":"complete")"))));
   expect_mistake("/items", "array", post("/report", R"({"items":{}})"));
   EXPECT_EQ(state("1"), "active");
 }

@@ -10,19 +10,21 @@ using ::testing::HasSubstr;
 class SchedulesOverHttpTest : public ServeTest {
  protected:
   static std::string schedule(const std::string& id, const std::string& spec = "0 3 * * *") {
-    return fmt::format(R"({{"id":"{}","spec":"{}","zone":"Europe/Berlin","task":{{"kind":"report"}}}})", id, spec);
+    return fmt::format(R"({{"id":"{}","spec":"{}","zone":"Europe/Berlin","task":{{"kind":"report"}}}})", id,
+                       spec);
   }
   std::string ids() const {
     const Reply all = get("/schedules");
     std::string found;
-    for (std::size_t i = 0; i < all.count("/items"); ++i) found += all.text(fmt::format("/items/{}/id", i)) + " ";
+    for (std::size_t i = 0; i < all.count("/items"); ++i)
+      found += all.text(fmt::format("/items/{}/id", i)) + " ";
     return found;
   }
 };
 
 TEST_F(SchedulesOverHttpTest, AScheduleIsMadeShownChangedAndDeleted) {
-  const Reply made =
-      post("/schedules", R"({"id":"nightly","spec":"0 3 * * *","zone":"Europe/Berlin","gap":"skip","fold":"both",
+  const Reply made = post(
+      "/schedules", R"({"id":"nightly","spec":"0 3 * * *","zone":"Europe/Berlin","gap":"skip","fold":"both",
           "missed":"all","overlap":"skip","jitter":"10s","task":{"kind":"report:build","queue":"reports",
           "payload":{"days": 1.50},"priority":2,"retries_max":3,"timeout":"1m","headers":{"h":"1"}}})");
   EXPECT_EQ(made.status, 201) << made.body;
@@ -67,7 +69,8 @@ TEST_F(SchedulesOverHttpTest, WhatIsWrongIsSaid) {
   expect_mistake("/missed", "once",
                  post("/schedules", R"({"id":"a","spec":"@daily","missed":"twice","task":{"kind":"a"}})"));
   for (const char* wrong :
-       {R"({"id":"a","spec":"61 * * * *","task":{"kind":"a"}})", R"({"id":"a","spec":"soon","task":{"kind":"a"}})",
+       {R"({"id":"a","spec":"61 * * * *","task":{"kind":"a"}})",
+        R"({"id":"a","spec":"soon","task":{"kind":"a"}})",
         R"({"id":"a","spec":"@daily","zone":"Mars/Olympus","task":{"kind":"a"}})",
         R"({"id":"a","spec":"@daily","task":{"kind":"a","run_at":"2030-01-01T00:00:00Z"}})",
         R"({"id":"a","spec":"@daily","task":{"kind":"a","priority":101}})"}) {
@@ -84,15 +87,17 @@ TEST_F(SchedulesOverHttpTest, AnOwnersSchedulesBecomeThoseThatAreSent) {
   EXPECT_EQ(get("/schedules/a").text("/owner"), "code:app");
   EXPECT_EQ(put("/schedules?owner=code:app", fmt::format("[{},{}]", schedule("a"), schedule("b"))).body,
             R"({"changed":0})");
-  EXPECT_EQ(put("/schedules?owner=code:app", fmt::format("[{},{}]", schedule("b", "@daily"), schedule("c"))).body,
-            R"({"changed":3})");
+  EXPECT_EQ(
+      put("/schedules?owner=code:app", fmt::format("[{},{}]", schedule("b", "@daily"), schedule("c"))).body,
+      R"({"changed":3})");
   EXPECT_EQ(ids(), "b c mine ");
   EXPECT_EQ(put("/schedules?owner=code:app", "[]").body, R"({"changed":2})");
   EXPECT_EQ(ids(), "mine ");
   expect_problem(400, "invalid", put("/schedules", "[]"));
   expect_mistake("", "must be an array", put("/schedules?owner=x", "{}"));
   expect_mistake("/1/id", "is missing",
-                 put("/schedules?owner=x", fmt::format(R"([{},{{"spec":"@daily","task":{{"kind":"a"}}}}])", schedule("a"))));
+                 put("/schedules?owner=x",
+                     fmt::format(R"([{},{{"spec":"@daily","task":{{"kind":"a"}}}}])", schedule("a"))));
   expect_mistake("/0/spec", "is missing", put("/schedules?owner=x", R"([{"id":"a","task":{"kind":"a"}}])"));
   EXPECT_EQ(ids(), "mine ");
 }
@@ -120,9 +125,9 @@ TEST_F(SchedulesOverHttpTest, AScheduleRunsNowWhenItIsTold) {
 }
 
 TEST_F(SchedulesOverHttpTest, APreviewShowsWhenItWouldFire) {
-  const Reply preview =
-      post("/schedules/preview",
-           R"({"spec":"30 2 * * *","zone":"Europe/Berlin","from":"2027-03-26T00:00:00Z","count":4,"gap":"after"})");
+  const Reply preview = post(
+      "/schedules/preview",
+      R"({"spec":"30 2 * * *","zone":"Europe/Berlin","from":"2027-03-26T00:00:00Z","count":4,"gap":"after"})");
   EXPECT_EQ(preview.status, 200) << preview.body;
   ASSERT_EQ(preview.count("/fires"), 4U);
   EXPECT_EQ(preview.text("/fires/0/at"), "2027-03-26T01:30:00Z");

@@ -88,7 +88,8 @@ class ServerTest : public CliTest {
     Peer peer{port_};
     peer.send(request(method, target, body, headers));
     Reply reply = read_reply(peer);
-    if (reply.status / 100 == 2) driven().insert(fmt::format("{} {}", method, target.substr(0, target.find('?'))));
+    if (reply.status / 100 == 2)
+      driven().insert(fmt::format("{} {}", method, target.substr(0, target.find('?'))));
     return reply;
   }
   Reply get(const std::string& target) const { return send("GET", "/api/v1" + target); }

@@ -144,7 +144,8 @@ TEST_F(TasksOverHttpTest, ACopyRunsAgain) {
 }
 
 TEST_F(TasksOverHttpTest, ListsAreFiltered) {
-  post("/tasks", R"([{"kind":"mail:a","id":"1","queue":"m"},{"kind":"mail:b","id":"2","payload":{"who":"ada"}},
+  post("/tasks",
+       R"([{"kind":"mail:a","id":"1","queue":"m"},{"kind":"mail:b","id":"2","payload":{"who":"ada"}},
       {"kind":"other","id":"3","hold":true,"payload":{"who":"bob b"}},{"kind":"a","id":"4","group":"g"}])");
   EXPECT_EQ(ids("kind=mail:*"), "1 2");
   EXPECT_EQ(ids("kind=mail%3A*&state=held"), "");
@@ -167,7 +168,8 @@ TEST_F(TasksOverHttpTest, ListsAreFiltered) {
 }
 
 TEST_F(TasksOverHttpTest, WhatTheAnswerSaysOfTheFilterMeansTheSame) {
-  post("/tasks", R"([{"kind":"a b","id":"1","payload_text":"x"},{"kind":"a","id":"2","payload_text":"say \"hi\""}])");
+  post("/tasks",
+       R"([{"kind":"a b","id":"1","payload_text":"x"},{"kind":"a","id":"2","payload_text":"say \"hi\""}])");
   for (const char* query : {"kind=a%20b", "text=say%20%22hi%22", "q=created_before:2999-01-01T00:00:00Z"}) {
     const std::string q = get(fmt::format("/tasks?{}", query)).text("/q");
     std::string escaped;
