@@ -64,6 +64,7 @@ void add_check_config(Commands& commands);
 void add_migrate(Commands& commands);
 void add_version(Commands& commands);
 void add_bench(Commands& commands);
+void add_bench_receiver(Commands& commands);
 
 /// The whole program: `arguments` without its own name.
 int run(std::vector<std::string> arguments, const Io& io);

@@ -8,6 +8,7 @@
 #include <tidemill/log.hpp>
 
 #include "cli/app.hpp"
+#include "cli/file_limit.hpp"
 #include "cli/options.hpp"
 #include "config/config.hpp"
 #include "engine/worker_signals.hpp"
@@ -57,6 +58,7 @@ void reload(server::Server& server, const Arguments& arguments, const Log& log) 
 }
 
 int serve(const Arguments& arguments, const Io& io) {
+  raise_file_limit();
   const config::Config config = configuration(arguments);
   const auto store = open_store({config.store}, Access::create);
   const Log log = Log::to_stderr(config.log.level);
