@@ -40,6 +40,8 @@ ours() {
   ours_on_a_new_file --workload drain --backlog "$backlog"
 }
 
+server_round() { ./rest.py "$dir" --tidemill "$tidemill" >> "$results" || say "the server's workloads failed"; }
+
 go_ready() {
   command -v go > /dev/null || { say "no Go here: $1 is left out"; return 1; }
   (cd peers/go && go build -o "$dir/" ./beanstalkd ./river) && return
@@ -66,6 +68,8 @@ huey_round() {
   "$dir/venv/bin/python" peers/huey/huey_bench.py $((tasks / 10)) "$dir/huey.db" >> "$results" || say "Huey failed"
 }
 
+server=yes
+command -v wrk > /dev/null || { say "wrk is not installed (apt-get install wrk): the server is left out"; server=; }
 if wanted beanstalkd && ! { command -v beanstalkd > /dev/null && go_ready beanstalkd; }; then
   say "beanstalkd is not installed (apt-get install beanstalkd): left out"; peers=${peers/beanstalkd/}
 fi
@@ -78,6 +82,7 @@ for ((round = 1; round <= rounds; round++)); do
   say "round $round of $rounds"
   ./disk.py "$dir" >> "$results"
   ours
+  if [ "$server" ]; then server_round; fi
   if wanted beanstalkd; then beanstalkd_round; fi
   if wanted river; then river_round; fi
   if wanted huey; then huey_round; fi

@@ -7,7 +7,7 @@ import sys
 
 ORDER = [
     "sync", "sync-idle", "enqueue-one", "enqueue-threads", "enqueue-bulk", "drain", "drain-deep", "pickup",
-    "pickup-process", "due", "spread"
+    "pickup-process", "due", "spread", "rest-one", "rest-bulk", "webhooks", "webhooks-500ms"
 ]
 # The benchmark sets their pace; only the latencies say something.
 PACED = ["pickup", "pickup-process", "spread"]
@@ -31,12 +31,27 @@ def name_of(row):
     return "**Tidemill** (SQLite, synchronous=FULL)" if store.startswith("sqlite:") else store
 
 
+def print_measures(groups):
+    """Of rows with a value and its unit, and no rate."""
+    print("\n| measure | median (least – most) |")
+    print("|---|---:|")
+    for workload, rows in groups.items():
+        values = [row["value"] for row in rows]
+        digits = 0 if min(values) >= 100 else 1
+        least, middle, most = (number(f(values), digits) for f in (min, statistics.median, max))
+        print(f"| {workload} | {middle} {rows[0]['unit']} ({least} – {most}) |")
+
+
 def main():
     groups = collections.defaultdict(list)
+    measures = collections.defaultdict(list)
     with open(sys.argv[1], encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            groups[row["workload"], name_of(row)].append(row)
+            if "value" in row:
+                measures[row["workload"]].append(row)
+            else:
+                groups[row["workload"], name_of(row)].append(row)
     print("| workload | system | tasks | rate/s, median (least – most) | p50 ms | p95 ms | p99 ms | max ms |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     place = {workload: i for i, workload in enumerate(ORDER)}
@@ -44,6 +59,8 @@ def main():
         latencies = " | ".join(number(median(rows, field), 2) for field in ("p50_ms", "p95_ms", "p99_ms", "max_ms"))
         rate = "" if workload in PACED else rate_of([row["rate"] for row in rows])
         print(f"| {workload} | {name} | {number(rows[0]['tasks'])} | {rate} | {latencies} |")
+    if measures:
+        print_measures(measures)
 
 
 if __name__ == "__main__":

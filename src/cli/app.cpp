@@ -94,6 +94,7 @@ void build(CLI::App& app, Commands& commands) {
   add_doctor(commands);
   add_migrate(commands);
   add_bench(commands);
+  add_bench_receiver(commands);
   add_version(commands);
 }
 

@@ -65,6 +65,7 @@ void add_doctor(Commands& commands);
 void add_migrate(Commands& commands);
 void add_version(Commands& commands);
 void add_bench(Commands& commands);
+void add_bench_receiver(Commands& commands);
 
 /// The whole program: `arguments` without its own name.
 int run(std::vector<std::string> arguments, const Io& io);

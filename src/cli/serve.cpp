@@ -9,6 +9,7 @@
 #include <tidemill/log_sinks.hpp>
 
 #include "cli/app.hpp"
+#include "cli/file_limit.hpp"
 #include "cli/options.hpp"
 #include "config/config.hpp"
 #include "engine/worker_signals.hpp"
@@ -87,6 +88,7 @@ void reload(server::Server& server, const Arguments& arguments, const Log& log) 
 }
 
 int serve(const Arguments& arguments, const Io& io) {
+  raise_file_limit();
   const config::Config config = configuration(arguments);
   refuse_server(config.store, "serve");
   const auto store = open_store({config.store}, Access::create);

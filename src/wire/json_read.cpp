@@ -107,9 +107,10 @@ std::vector<std::pair<std::string, JsonValue>> JsonValue::members() const {
   const bj::object& object = value_.get_object();
   const std::vector<std::string_view> raw = raw_members(raw_);
   const bool in_order = raw.size() == object.size();  // Else a name is there twice, and the last one counts.
+  const auto by_name = in_order ? std::map<std::string, std::string_view>{} : raw_members_by_name(raw_);
   std::size_t next = 0;
   for (const auto& [name, value] : object) {
-    const std::string_view text = in_order ? raw[next++] : raw_member(raw_, name);
+    const std::string_view text = in_order ? raw[next++] : by_name.at(name);
     found.emplace_back(name, JsonValue{value, text, fmt::format("{}/{}", pointer_, escaped(name)), unknown_});
   }
   return found;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+#include <boost/json.hpp>
+
 namespace tidemill::wire {
 
 namespace {
@@ -49,12 +52,18 @@ void each_member(std::string_view object, Take take) {
   }
 }
 
+/// A name without its escapes.
+std::string decoded(std::string_view spelled) {
+  if (spelled.find('\\') == std::string_view::npos) return std::string{spelled};
+  return std::string{boost::json::parse(fmt::format("\"{}\"", spelled)).as_string()};
+}
+
 }  // namespace
 
 std::string_view raw_member(std::string_view object, std::string_view name) {
   std::string_view found;
   each_member(object, [&](std::string_view each, std::string_view value) {
-    if (each == name) found = value;
+    if (each == name || (each.find('\\') != std::string_view::npos && decoded(each) == name)) found = value;
   });
   return found;
 }
@@ -62,6 +71,12 @@ std::string_view raw_member(std::string_view object, std::string_view name) {
 std::vector<std::string_view> raw_members(std::string_view object) {
   std::vector<std::string_view> found;
   each_member(object, [&](std::string_view, std::string_view value) { found.push_back(value); });
+  return found;
+}
+
+std::map<std::string, std::string_view> raw_members_by_name(std::string_view object) {
+  std::map<std::string, std::string_view> found;
+  each_member(object, [&](std::string_view name, std::string_view value) { found[decoded(name)] = value; });
   return found;
 }
 
