@@ -92,6 +92,7 @@ void build(CLI::App& app, Commands& commands) {
   add_serve(commands);
   add_check_config(commands);
   add_doctor(commands);
+  add_top(commands);
   add_migrate(commands);
   add_bench(commands);
   add_bench_receiver(commands);

@@ -62,6 +62,7 @@ void add_work(Commands& commands);
 void add_serve(Commands& commands);
 void add_check_config(Commands& commands);
 void add_doctor(Commands& commands);
+void add_top(Commands& commands);
 void add_migrate(Commands& commands);
 void add_version(Commands& commands);
 void add_bench(Commands& commands);

@@ -101,7 +101,8 @@ void check_workers(const Snapshot& it, std::vector<Finding>& findings) {
                 fmt::format("tidemill workers resume {}", worker.id));
     }
   }
-  check.otherwise(it.workers.empty() ? "no worker runs" : fmt::format("{} workers beat", it.workers.size()));
+  check.otherwise(it.workers.empty() ? "no worker runs"
+                                     : fmt::format("workers that beat: {}", it.workers.size()));
 }
 
 void check_stuck(const Snapshot& it, std::vector<Finding>& findings) {
@@ -154,7 +155,7 @@ void check_queues(const Snapshot& it, std::vector<Finding>& findings) {
                 "add workers or slots, or give the queue more weight");
     }
   }
-  check.otherwise(fmt::format("all tasks of {} queues are looked after", it.queues.size()));
+  check.otherwise(fmt::format("none of {} queues has tasks that nobody looks after", it.queues.size()));
 }
 
 void check_archive(const Snapshot& it, std::vector<Finding>& findings) {
@@ -195,7 +196,7 @@ void check_schedules(const Snapshot& it, std::vector<Finding>& findings) {
                           queues ? ": its last task lives, or no scheduler runs" : ": no scheduler runs"),
               "start `tidemill serve`, or `tidemill work` without --no-scheduler");
   }
-  check.otherwise(fmt::format("no schedule of {} is overdue", it.schedules.size()));
+  check.otherwise(fmt::format("none of {} schedules is overdue", it.schedules.size()));
 }
 
 std::vector<Task> tasks_in(Inspector& inspector, State state) {

@@ -17,6 +17,7 @@
 #include "server/lock_routes.hpp"
 #include "server/metrics.hpp"
 #include "server/operations.hpp"
+#include "server/reference.hpp"
 #include "server/remote.hpp"
 #include "server/service.hpp"
 #include "server/waits.hpp"
@@ -99,6 +100,7 @@ void Api::Impl::add_routes() {
   add_port_routes(routes, service);
   events.add_routes(routes);
   metrics.add_routes(routes);
+  add_reference_route(routes);
   routes.add({.method = "GET",
               .pattern = "/healthz",
               .summary = "Whether the process lives",

@@ -65,7 +65,7 @@ TEST_F(StoresTest, SaysWhatItDoesNotUnderstand) {
 TEST_F(StoresTest, EachCommandTeachesByExamples) {
   EXPECT_THAT(good("--help").out, HasSubstr("Examples:"));
   for (const char* command :
-       {"enqueue", "tasks", "queues", "schedules", "workers", "work", "migrate", "bench"}) {
+       {"enqueue", "tasks", "queues", "schedules", "workers", "work", "migrate", "bench", "doctor", "top"}) {
     EXPECT_THAT(good(command, "--help").out, HasSubstr("Examples:\n  tidemill ")) << command;
   }
   for (const char* act : {"show", "run", "hold", "resume", "cancel", "archive", "erase"}) {
