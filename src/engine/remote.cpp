@@ -28,6 +28,7 @@ constexpr Duration stop_grace = 10s;
 /// Reports that are known to have been applied.
 constexpr std::size_t applied_max = 65'536;
 constexpr std::size_t deferrals_max = 1000;
+constexpr std::string_view went_on = "its worker went on after it was told to stop";
 
 std::chrono::steady_clock::time_point steady_now() { return std::chrono::steady_clock::now(); }
 
@@ -264,9 +265,14 @@ void RemoteLeases::end_overdue(std::span<const Ticket> tickets) {
   if (tickets.empty()) return;
   std::vector<RemoteReport> reports;
   for (const Ticket& each : tickets) {
+<<<<<<< HEAD
     reports.push_back(
         {.token = Ticket::make(each.lease(), each.end),
          .outcome = Outcome::failure(fmt::format("its worker went on after it was told to stop"))});
+=======
+    reports.push_back({.token = Ticket::make(each.lease(), each.end),
+                       .outcome = Outcome::failure(std::string{went_on})});
+>>>>>>> 7fd454a012958c7436807651b40ad5839fdb6a2f
   }
   (void)report(reports);
 }
