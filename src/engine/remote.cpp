@@ -265,14 +265,8 @@ void RemoteLeases::end_overdue(std::span<const Ticket> tickets) {
   if (tickets.empty()) return;
   std::vector<RemoteReport> reports;
   for (const Ticket& each : tickets) {
-<<<<<<< HEAD
-    reports.push_back(
-        {.token = Ticket::make(each.lease(), each.end),
-         .outcome = Outcome::failure(fmt::format("its worker went on after it was told to stop"))});
-=======
     reports.push_back({.token = Ticket::make(each.lease(), each.end),
                        .outcome = Outcome::failure(std::string{went_on})});
->>>>>>> 7fd454a012958c7436807651b40ad5839fdb6a2f
   }
   (void)report(reports);
 }
