@@ -28,7 +28,6 @@ constexpr Duration stop_grace = 10s;
 /// Reports that are known to have been applied.
 constexpr std::size_t applied_max = 65'536;
 constexpr std::size_t deferrals_max = 1000;
-constexpr std::string_view went_on = "its worker went on after it was told to stop";
 
 std::chrono::steady_clock::time_point steady_now() { return std::chrono::steady_clock::now(); }
 
@@ -263,10 +262,10 @@ RemoteRenewed RemoteLeases::renew(const RemoteWorker& worker, std::span<const Re
 /// Its worker was told to stop and goes on: the attempt ends without it.
 void RemoteLeases::end_overdue(std::span<const Ticket> tickets) {
   if (tickets.empty()) return;
+  const Outcome failure = Outcome::failure("its worker went on after it was told to stop");
   std::vector<RemoteReport> reports;
   for (const Ticket& each : tickets) {
-    reports.push_back({.token = Ticket::make(each.lease(), each.end),
-                       .outcome = Outcome::failure(std::string{went_on})});
+    reports.push_back({.token = Ticket::make(each.lease(), each.end), .outcome = failure});
   }
   (void)report(reports);
 }
