@@ -94,7 +94,10 @@ class Process {
 
   pid_t pid() const { return pid_; }
   bool running() const { return pid_ > 0; }
-  void signal(int number) const { ::kill(pid_, number); }
+  /// Nothing when it does not run: the system takes -1 for all processes.
+  void signal(int number) const {
+    if (running()) ::kill(pid_, number);
+  }
   /// Sends the signal and waits.
   int end(int number) {
     signal(number);

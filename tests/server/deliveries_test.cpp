@@ -13,10 +13,18 @@ using ::testing::HasSubstr;
 
 class DeliveriesTest : public ServerTest {
  protected:
+  ~DeliveriesTest() override {
+    const std::lock_guard lock{mutex_};
+    kept_.clear();  // No answer outlives the receiver.
+  }
   /// What the receiver does with each request; until then it answers 200.
   void answer_with(std::function<void(const http::Request&, const http::Answer&)> handle) {
     const std::lock_guard lock{mutex_};
     handle_ = std::move(handle);
+  }
+  /// Has all requests wait, until the test answers or ends.
+  void keep_waiting() {
+    answer_with([this](const http::Request&, const http::Answer& answer) { kept_.push_back(answer); });
   }
   static http::Response text(int status, const std::string& body) { return {status, "text/plain", {}, body}; }
   void deliver(const std::string& more = "", const std::string& http = "") {
@@ -29,6 +37,7 @@ class DeliveriesTest : public ServerTest {
 
   std::mutex mutex_;
   std::function<void(const http::Request&, const http::Answer&)> handle_;
+  std::vector<http::Answer> kept_;  // Guarded by mutex_.
   std::atomic<int> calls_{0};
   http::Server receiver_{{}, [this](http::Request&& request, const http::Answer& answer) {
                            ++calls_;
@@ -89,8 +98,7 @@ TEST_F(DeliveriesTest, AReceiverOnThisMachineIsRefusedUnlessItIsAllowed) {
 }
 
 TEST_F(DeliveriesTest, ADeliveryOnItsWayEndsBeforeTheServerDoes) {
-  std::vector<http::Answer> pending;
-  answer_with([&](const http::Request&, const http::Answer& answer) { pending.push_back(answer); });
+  keep_waiting();
   deliver("shutdown_timeout: 60s\n");
   post("/tasks", R"({"kind":"mail:send","id":"m1","retention":"1h"})");
   ASSERT_TRUE(eventually([&] { return calls_ == 1; }));
@@ -101,34 +109,29 @@ TEST_F(DeliveriesTest, ADeliveryOnItsWayEndsBeforeTheServerDoes) {
   EXPECT_FALSE(server_.ended());
   {
     const std::lock_guard lock{mutex_};
-    pending.at(0)(text(200, "in time"));
+    kept_.at(0)(text(200, "in time"));
   }
   EXPECT_EQ(server_.wait(), 0);
   EXPECT_EQ(state_of("m1"), "completed");
-  pending.clear();
 }
 
 TEST_F(DeliveriesTest, ADeliveryThatTakesTooLongIsGivenBackWhenTheServerEnds) {
-  std::vector<http::Answer> pending;
-  answer_with([&](const http::Request&, const http::Answer& answer) { pending.push_back(answer); });
+  keep_waiting();
   deliver("shutdown_timeout: 100ms\n");
   post("/tasks", R"({"kind":"mail:send","id":"m1"})");
   ASSERT_TRUE(eventually([&] { return calls_ == 1; }));
   EXPECT_EQ(server_.end(SIGTERM), 0);
   EXPECT_EQ(state_of("m1"), "pending");
-  pending.clear();
 }
 
 TEST_F(DeliveriesTest, ACancelledDeliveryIsCutShort) {
-  std::vector<http::Answer> pending;
-  answer_with([&](const http::Request&, const http::Answer& answer) { pending.push_back(answer); });
+  keep_waiting();
   deliver();
   post("/tasks", R"({"kind":"mail:send","id":"m1"})");
   ASSERT_TRUE(eventually([&] { return calls_ == 1; }));
   EXPECT_EQ(post("/tasks/m1/cancel").status, 202);
   EXPECT_TRUE(eventually_is("m1", "archived"));
   EXPECT_EQ(get("/tasks/m1").text("/reason"), "cancelled");
-  pending.clear();
 }
 
 }  // namespace
