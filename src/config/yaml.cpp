@@ -3,8 +3,10 @@
 #include <charconv>
 #include <regex>
 #include <set>
+#include <sstream>
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <tidemill/json.hpp>
@@ -37,6 +39,35 @@ bool few(const YAML::Node& node, std::size_t& count, int depth) {
   return true;
 }
 
+/// Looks at documents without reading them.
+class Skimmer final : public YAML::EventHandler {
+ public:
+  std::optional<YAML::Mark> begin = {};  ///< Of the last one.
+
+  void OnDocumentStart(const YAML::Mark& mark) override { begin = mark; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+  }
+  void OnMapEnd() override {}
+};
+
+/// Where it begins. Not by YAML::LoadAll, which never ends on some texts that are no YAML.
+std::optional<YAML::Mark> second_document(const std::string& text) {
+  std::istringstream in{text};
+  YAML::Parser parser{in};
+  Skimmer skimmer;
+  if (!parser.HandleNextDocument(skimmer)) return {};
+  skimmer.begin.reset();
+  parser.HandleNextDocument(skimmer);
+  return skimmer.begin;
+}
+
 /// "?" and "!" are yaml-cpp's marks for plain and quoted values.
 bool has_tag(const YAML::Node& node) {
   return node.IsScalar() && !node.Tag().empty() && node.Tag() != "?" && node.Tag() != "!";
@@ -62,14 +93,12 @@ std::optional<Node> parse_yaml(std::string_view text, const std::string& file, M
     return {};
   }
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string{text});
-    if (documents.empty()) return {};
-    if (documents.size() > 1) {
-      mistakes.add(fmt::format("{}: there is a second document; take the line --- out",
-                               place_of(file, documents[1].Mark())));
+    if (const auto mark = second_document(std::string{text})) {
+      mistakes.add(
+          fmt::format("{}: there is a second document; take the line --- out", place_of(file, *mark)));
       return {};
     }
-    const YAML::Node& root = documents.front();
+    const YAML::Node root = YAML::Load(std::string{text});
     std::size_t count = 0;
     if (!few(root, count, 0)) {
       mistakes.add(

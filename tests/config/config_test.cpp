@@ -119,7 +119,7 @@ TEST(ConfigTest, EachMistakeIsSaidWithItsPlace) {
       {"base: &b {x: 1}\n<<: *b", "merge keys"},
       {"roles: [api, wrker]", R"(there is no role "wrker"; it must be api, worker or scheduler)"},
       {"roles: []", "names no role"},
-      {"strict: yes\n---\nstrict: true", "t.yaml:3:1: there is a second document"},
+      {"strict: yes\n---\nstrict: true", "t.yaml:2:1: there is a second document"},
       {"store: !include x", "tags are not read here"},
       {"listen: 8470", "is no HOST:PORT"},
       {"outgoing: {allow_networks: [10.0.0.0/99]}", "t.yaml:1:28: "},
