@@ -286,6 +286,27 @@ TEST_F(RemoteWorkerTest, AWorkerIsShownAndHearsOfSignals) {
     expect_problem(404, "not_found", post(fmt::format("/workers/absent/{}", act)));
 }
 
+TEST_F(RemoteWorkerTest, AWorkerOnTheServersUrlHasThePortsOwnVerbs) {
+  post("/tasks", R"({"kind":"a","id":"1","payload":[1],"retention":"1h"})");
+  const Reply claimed = post(
+      "/port/claim", R"({"worker":"p","wants":[{"queue":"default","limit":5}],"limit":5,"lease":"25s"})");
+  ASSERT_EQ(claimed.count("/leases"), 1U) << claimed.body;
+  const std::string lease =
+      fmt::format(R"("token":"{}","queue":"default","id":"1")", claimed.text("/leases/0/token"));
+  const Reply renewed =
+      post("/port/renew", fmt::format(R"({{"worker":{{"id":"p","slots":{{"total":1}}}},"lease":"25s",
+      "beats":[{{{},"started":true,"progress":"half"}}]}})",
+                                      lease));
+  EXPECT_EQ(renewed.status, 200) << renewed.body;
+  EXPECT_EQ(get("/tasks/1").text("/progress"), "half");
+  const Reply reported =
+      post("/port/report", fmt::format(R"({{"items":[{{{},"to":"completed","keep":"1h","attempt":1,
+      "tally":"success"}}]}})",
+                                       lease));
+  EXPECT_EQ(reported.status, 200) << reported.body;
+  EXPECT_EQ(get("/tasks/1").text("/state"), "completed");
+}
+
 }  // namespace
 
 }  // namespace tidemill::testing
