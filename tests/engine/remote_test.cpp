@@ -138,6 +138,7 @@ TEST_F(RemoteLeasesTest, WhatMayNotStartIsNotGivenOut) {
 
 TEST_F(RemoteLeasesTest, WhatIsGivenBackKeepsItsPlaceAndItsCount) {
   const std::string first = add();
+  clock.advance(1s);
   const std::string second = add();
   leases.give_back(claim("w", 1));
   EXPECT_EQ(task(first).attempt, 0);
