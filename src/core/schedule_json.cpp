@@ -12,18 +12,13 @@
 #include <tidemill/error.hpp>
 
 #include "core/schedule_rule.hpp"
+#include "core/utf8.hpp"
 
 namespace tidemill {
 
 namespace {
 
 namespace bj = boost::json;
-
-bool is_utf8(std::string_view text) {
-  boost::system::error_code error;
-  bj::parse(bj::serialize(bj::value(text)), error);
-  return !error;
-}
 
 /// JSON has characters only; bytes that are none become {"hex": "…"}.
 bj::value encode(std::string_view text) {

@@ -6,6 +6,7 @@
 
 #include <tidemill/log.hpp>
 
+#include "core/utf8.hpp"
 #include "wire/base64.hpp"
 #include "wire/values.hpp"
 
@@ -24,15 +25,7 @@ bool is_shallow_json(std::string_view text) {
   return !failure;
 }
 
-bool is_text(std::string_view bytes) {
-  if (bytes.find('\0') != std::string_view::npos) return false;
-  // Only UTF-8 gets through a JSON string as it is.
-  std::string quoted{"\""};
-  for (const char c : bytes) {
-    if (static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\') quoted += c;
-  }
-  return is_json(quoted + '"');
-}
+bool is_text(std::string_view bytes) { return bytes.find('\0') == std::string_view::npos && is_utf8(bytes); }
 
 }  // namespace
 
