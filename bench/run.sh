@@ -51,9 +51,13 @@ go_ready() {
 
 beanstalkd_round() {
   local port=51300 server
-  while (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do port=$((port + 1)); done
-  beanstalkd -l 127.0.0.1 -p "$port" & server=$!
-  until (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do sleep 0.05; done
+  # A port may be taken, also by what is left of a connection that has ended.
+  while true; do
+    beanstalkd -l 127.0.0.1 -p "$port" 2> /dev/null & server=$!
+    until (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || ! kill -0 "$server" 2> /dev/null; do sleep 0.05; done
+    if kill -0 "$server" 2> /dev/null; then break; fi
+    port=$((port + 1))
+  done
   "$dir/beanstalkd" "$tasks" "127.0.0.1:$port" >> "$results" || say "beanstalkd failed"
   kill "$server" && wait "$server" 2> /dev/null || true
 }

@@ -47,7 +47,10 @@ class RemoteWorkerTest : public CliTest, public ::testing::WithParamInterface<st
   bool build() {
     static std::optional<bool> built;
     if (!built)
-      built = start_worker({"go", "build", "-o", program(), source("worker.go")}, "build").wait() == 0;
+      built = start_worker({"go", "build", "-o", program(), source("go/worker.go"), source("go/client.go"),
+                            source("go/handlers.go")},
+                           "build")
+                  .wait() == 0;
     return *built;
   }
 
