@@ -1,0 +1,88 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "drivers/redis/command.hpp"
+#include "drivers/redis/options.hpp"
+#include "drivers/redis/reply.hpp"
+
+/// Redis over RESP3, or RESP2 where a server has no other: pipelines, one server or those that Sentinel or a
+/// cluster name, and messages that the server sends by itself. Knows nothing of tasks.
+namespace tidemill::redis {
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+/// A pool of connections to the servers of one URL.
+///
+/// Connections are made when needed, kept while they work, and made anew with back-off after trouble. A
+/// failover is followed: a server that has become a replica, or that is loading or gone, is asked for again
+/// from Sentinel, from the cluster, or by its name; MOVED and ASK are obeyed.
+///
+/// Thread safety: all members may be called from any thread; each call has a connection of its own.
+class Client {
+ public:
+  explicit Client(Options options);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  /// Sends all commands, those for one server as one pipeline, all servers at once, and answers each, in
+  /// order.
+  ///
+  /// Never throws for trouble with a server: what could not be sent by the deadline is `unsent`, what was
+  /// sent and not answered is `lost`, unless it is repeatable: then it is sent again until the deadline.
+  /// Refusals that end by themselves (LOADING, READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, and NOREPLICAS)
+  /// are tried again until the deadline too, then they are the answer. With `Options::replicas`, a write that
+  /// too few replicas have by the deadline is `lost`.
+  std::vector<Reply> exec(std::span<const Command> commands, Deadline deadline);
+  std::vector<Reply> exec(std::span<const Command> commands);  ///< With `Options::timeout`.
+  Reply exec(const Command& command);
+
+  /// Sends the command to each master of the cluster, or to the one server: for commands without a key.
+  std::vector<Reply> exec_everywhere(const Command& command, Deadline deadline);
+
+  const Options& options() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// A connection to the server of a key, for what the server sends by itself: invalidations of keys that were
+/// read on it (`CLIENT TRACKING`), and messages of channels. Speaks RESP3.
+///
+/// Thread safety: one thread at a time, but `interrupt` from any.
+class Listener {
+ public:
+  /// The key's node of a cluster; without a key any.
+  Listener(Client& client, std::optional<std::string> key);
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  /// Sends these on the listener's own connection. Connects first if there is none; after a lost connection
+  /// all that was tracked or subscribed is gone, and `generation` has changed.
+  std::vector<Reply> exec(std::span<const Command> commands, Deadline deadline);
+  /// The next message, a list, as `["invalidate", ["key", …]]` or `["message", channel, text]`; none at the
+  /// deadline, after `interrupt`, or when the connection is lost.
+  std::optional<Reply> receive(Deadline deadline);
+  /// Ends a `receive` that waits, or the next one.
+  void interrupt() noexcept;
+  /// New with every connection; zero: there is none.
+  std::uint64_t generation() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tidemill::redis
