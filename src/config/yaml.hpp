@@ -33,8 +33,8 @@ class Mistakes {
 /// One value of a file. What does not read is added to the mistakes, and answered by an empty value.
 class Node {
  public:
-  Node(YAML::Node node, const std::string& file, Mistakes& mistakes)
-      : node_(std::move(node)), file_(file), mistakes_(mistakes) {}
+  Node(const YAML::Node& node, const std::string& file, Mistakes& mistakes)
+      : node_(node), file_(file), mistakes_(mistakes) {}
 
   void wrong(std::string_view what) const;
   /// "FILE:LINE".

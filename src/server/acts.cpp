@@ -97,12 +97,13 @@ void add_act_routes(Routes& routes, Service& service) {
       Verb{Act::cancel, "Archive a task as cancelled; a running one is stopped"},
       Verb{Act::archive, "Move a task that doesn't run to the archive"}};
   for (const auto& [act, summary] : verbs) {
-    routes.add({.method = "POST",
-                .pattern = fmt::format("/api/v1/tasks/{{id}}/{}", to_string(act)),
-                .summary = summary,
-                .roles = operators,
-                .parameters = {"queue"},
-                .handle = [&service, act = act](const Ask& ask) { return carry_out(service, ask, act); }});
+    routes.add(
+        {.method = "POST",
+         .pattern = fmt::format("/api/v1/tasks/{{id}}/{}", to_string(act)),
+         .summary = summary,
+         .roles = operators,
+         .parameters = {"queue"},
+         .handle = [&service, asked = act](const Ask& ask) { return carry_out(service, ask, asked); }});
   }
   routes.add({.method = "POST",
               .pattern = "/api/v1/tasks/{id}/copy",

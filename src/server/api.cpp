@@ -40,7 +40,7 @@ struct Api::Impl {
   void later(std::function<http::Response()> work, const http::Answer& answer);
   /// What `work` answers, or the problem that it throws.
   template <class Work>
-  http::Response guarded(Work work) const noexcept;
+  http::Response guarded(const Work& work) const noexcept;
 
   const ApiOptions options;
   std::mutex mutex;
@@ -123,7 +123,7 @@ void Api::Impl::add_routes() {
 }
 
 template <class Work>
-http::Response Api::Impl::guarded(Work work) const noexcept {
+http::Response Api::Impl::guarded(const Work& work) const noexcept {
   try {
     return work();
   } catch (const Problem& problem) {

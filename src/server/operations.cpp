@@ -344,7 +344,7 @@ void Operations::add_routes(Routes& routes) {
                 .pattern = fmt::format("/api/v1/operations/{{id}}/{}", name),
                 .summary = summary,
                 .roles = operators,
-                .handle = [this, act = act](const Ask& ask) { return control(ask, act); }});
+                .handle = [this, asked = act](const Ask& ask) { return control(ask, asked); }});
   }
 }
 

@@ -70,8 +70,8 @@ void add_worker_routes(Routes& routes, Service& service) {
                 .pattern = fmt::format("/api/v1/workers/{{id}}/{}", to_string(signal)),
                 .summary = summary,
                 .roles = operators,
-                .handle = [&service, signal = signal](const Ask& ask) {
-                  return signal_worker(service, ask, signal);
+                .handle = [&service, asked = signal](const Ask& ask) {
+                  return signal_worker(service, ask, asked);
                 }});
   }
 }

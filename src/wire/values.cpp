@@ -154,23 +154,23 @@ Duration parse_duration(std::string_view text) {
 }
 
 std::size_t parse_size(std::string_view text) {
-  struct Unit {
+  struct Size {
     std::string_view name;
     std::size_t bytes;
   };
-  static constexpr std::array units = {Unit{"", 1},
-                                       Unit{"B", 1},
-                                       Unit{"KiB", 1U << 10U},
-                                       Unit{"MiB", 1U << 20U},
-                                       Unit{"GiB", 1U << 30U},
-                                       Unit{"KB", 1'000},
-                                       Unit{"MB", 1'000'000},
-                                       Unit{"GB", 1'000'000'000}};
+  static constexpr std::array sizes = {Size{"", 1},
+                                       Size{"B", 1},
+                                       Size{"KiB", 1U << 10U},
+                                       Size{"MiB", 1U << 20U},
+                                       Size{"GiB", 1U << 30U},
+                                       Size{"KB", 1'000},
+                                       Size{"MB", 1'000'000},
+                                       Size{"GB", 1'000'000'000}};
   const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
-  const auto unit = std::ranges::find(units, text.substr(digits), &Unit::name);
+  const auto unit = std::ranges::find(sizes, text.substr(digits), &Size::name);
   std::size_t number = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + digits, number);
-  if (digits == 0 || unit == units.end() || failure != std::errc{} ||
+  if (digits == 0 || unit == sizes.end() || failure != std::errc{} ||
       number > (std::size_t{1} << 50U) / unit->bytes)
     throw Error{ErrorKind::invalid,
                 fmt::format("\"{}\" is no size; write for instance 4096, 64KiB, 8MiB or 1GiB", text)};

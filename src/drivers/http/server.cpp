@@ -448,7 +448,7 @@ void Server::stop(std::chrono::milliseconds patience) {
   impl_->io.stop();
   impl_->thread.join();
   beast::error_code ignored;  // Else the system goes on taking connections that nobody answers.
-  impl_->acceptor.close(ignored);
+  (void)impl_->acceptor.close(ignored);
 }
 
 }  // namespace tidemill::http

@@ -146,7 +146,7 @@ void apply(const Limit& limit) {
 /// vfork, as fork would copy the page tables of a large process, and posix_spawn knows no limits. A signal
 /// handler must not run in the child, where it would work on our memory, so signals are blocked meanwhile.
 [[gnu::noinline]] pid_t start(const Child& child) {
-  const pid_t pid = vfork();
+  const pid_t pid = vfork();  // NOLINT(bugprone-unsafe-functions): see above
   if (pid == 0) become(child);
   return pid;
 }

@@ -79,9 +79,11 @@ std::vector<Document> MemoryDocuments::list(std::string_view folder, std::string
 
 std::size_t MemoryDocuments::purge(TimePoint now, std::size_t limit) {
   const std::lock_guard guard{mutex_};
-  std::size_t purged = 0;
+  std::size_t left = limit;
   return std::erase_if(documents_, [&](const auto& entry) {
-    return purged < limit && expired(entry.second, now) && ++purged > 0;
+    const bool purged = left > 0 && expired(entry.second, now);
+    if (purged) --left;
+    return purged;
   });
 }
 

@@ -59,9 +59,12 @@ std::vector<LockInfo> MemoryLocks::list(std::string_view after, std::size_t limi
 
 std::size_t MemoryLocks::purge(TimePoint now, std::size_t limit) {
   const std::lock_guard guard{mutex_};
-  std::size_t purged = 0;
-  return std::erase_if(
-      locks_, [&](const auto& entry) { return purged < limit && entry.second.until <= now && ++purged > 0; });
+  std::size_t left = limit;
+  return std::erase_if(locks_, [&](const auto& entry) {
+    const bool purged = left > 0 && entry.second.until <= now;
+    if (purged) --left;
+    return purged;
+  });
 }
 
 }  // namespace tidemill::memory
