@@ -214,12 +214,18 @@ std::size_t Model::sweep() {
   const Duration length = 1s + duration(20s);
   const Swept expected = reference_.sweep(worker, length, limit, call());
   const Swept got = subject_.sweep(worker, length, limit, call());
+  // `more` may also speak of locks and documents. Which of those that have run out go first is open, so later
+  // on one store may have one left under a name that the other has given out anew.
+  const auto all_seen = [limit](const Swept& swept) {
+    return swept.taken.size() < limit && swept.promoted < limit && swept.purged < limit;
+  };
+  EXPECT_TRUE(all_seen(got) || got.more) << what;
   const auto text = [](const Swept& swept) {
     const auto taken = [](const Lease& lease) {
       return fmt::format("{} from {}, started {}", describe::lease(lease), lease.task.worker,
                          describe::time(lease.task.started_at));
     };
-    return fmt::format("promoted={} purged={}{}{}", swept.promoted, swept.purged, swept.more ? " more" : "",
+    return fmt::format("promoted={} purged={}{}", swept.promoted, swept.purged,
                        describe::all(swept.taken, taken));
   };
   check(what, text(expected), text(got));
