@@ -2,11 +2,9 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
-#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +19,8 @@ namespace tidemill::redis {
 
 using Deadline = std::chrono::steady_clock::time_point;
 
+class Servers;
+
 /// A pool of connections to the servers of one URL.
 ///
 /// Connections are made when needed, kept while they work, and made anew with back-off after trouble. A
@@ -30,14 +30,16 @@ using Deadline = std::chrono::steady_clock::time_point;
 /// Thread safety: all members may be called from any thread; each call has a connection of its own.
 class Client {
  public:
+  /// Connects to nothing yet. Throws Failure when a file of TLS can't be read.
   explicit Client(Options options);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
   /// Sends all commands, those for one server as one pipeline, all servers at once, and answers each, in
-  /// order.
+  /// order. A server carries them out in that order, but for those that are sent again.
   ///
+  /// A server that refuses the login (WRONGPASS, NOAUTH, NOPERM and the like) has refused each command.
   /// Never throws for trouble with a server: what could not be sent by the deadline is `unsent`, what was
   /// sent and not answered is `lost`, unless it is repeatable: then it is sent again until the deadline.
   /// Refusals that end by themselves (LOADING, READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, and NOREPLICAS)
@@ -53,8 +55,8 @@ class Client {
   const Options& options() const noexcept;
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  friend class Listener;
+  std::shared_ptr<Servers> servers_;
 };
 
 /// A connection to the server of a key, for what the server sends by itself: invalidations of keys that were
@@ -63,7 +65,7 @@ class Client {
 /// Thread safety: one thread at a time, but `interrupt` from any.
 class Listener {
  public:
-  /// The key's node of a cluster; without a key any.
+  /// The key's node of a cluster; without a key any. Connects to nothing yet.
   Listener(Client& client, std::optional<std::string> key);
   ~Listener();
   Listener(const Listener&) = delete;

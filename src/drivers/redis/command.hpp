@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -38,7 +39,7 @@ class Command {
 
   Command& add(std::string_view argument);
   Command& add(const char* argument) { return add(std::string_view{argument}); }
-  Command& add(std::int64_t argument);
+  Command& add(std::integral auto number) { return add_number(static_cast<std::int64_t>(number)); }
 
   /// It has the effect of one when it is carried out twice, so it is sent again when its answer is lost.
   Command& repeatable() {
@@ -54,6 +55,9 @@ class Command {
  private:
   friend class Wire;
   static constexpr int any_slot = -1;
+
+  Command& add_number(std::int64_t number);
+
   std::string arguments_;  ///< As bulk strings, one after the other, without the name of a script.
   std::size_t count_ = 0;
   const Script* script_ = nullptr;

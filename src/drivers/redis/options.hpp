@@ -36,8 +36,8 @@ struct Options {
 /// `redis+sentinel://HOST:PORT,HOST:PORT/MASTER[/DATABASE]`, `redis+cluster://HOST:PORT,HOST:PORT`, each with
 /// `?name=value&…`: database, wait (`replicas`), timeout and connect_timeout (`5s`, `500ms`), tls (true for
 /// sentinel and cluster), tls_ca, tls_cert, tls_key, tls_verify, sentinel_user, sentinel_password. User and
-/// password may hold %XX. Throws Error{invalid}: what is wrong where, and what would be right; never with the
-/// password in it.
+/// password, the path and the values may hold %XX. Throws Failure: what is wrong where, and what would be
+/// right; never with the password in it.
 Options parse_url(std::string_view url);
 
 }  // namespace tidemill::redis

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "drivers/redis/backoff.hpp"
+#include "drivers/redis/connection.hpp"
+#include "drivers/redis/options.hpp"
+#include "drivers/redis/pool.hpp"
+#include "drivers/redis/tls.hpp"
+
+namespace tidemill::redis {
+
+/// Which server has what, as it was when somebody asked. Never changes.
+struct Layout {
+  static constexpr std::uint16_t nobody = 0xffff;
+
+  std::vector<Address> masters = {};
+  /// Of a cluster: for each slot an index in `masters`; else empty.
+  std::vector<std::uint16_t> owners = {};
+
+  /// The master of a slot; none when nobody has it. For `Wire::any_slot` one of them, another for each
+  /// `turn`.
+  const Address* master_of(int slot, std::size_t turn) const noexcept;
+  /// For each master a slot of its own; `Wire::any_slot` when there are no slots.
+  std::vector<int> slot_of_each() const;
+};
+
+/// The servers of a client, how to find them, and the connections to them.
+///
+/// Thread safety: all members may be called from any thread.
+class Servers {
+ public:
+  /// Throws Failure when a file of TLS can't be read.
+  explicit Servers(Options options);
+
+  const Options& options() const noexcept { return options_; }
+
+  /// Asks Sentinel or the cluster when nobody has done so yet, or after doubt, but not at once again: then
+  /// `ready_at` says when. Throws Refused or Failure when nothing is known.
+  std::shared_ptr<const Layout> layout(Deadline deadline);
+  /// This layout has led to the wrong server, or to none.
+  void doubt(const std::shared_ptr<const Layout>& layout);
+  Deadline ready_at() const;
+
+  std::shared_ptr<Pool> pool(const Address& address);
+  /// A connection that belongs to no pool, and speaks RESP3. Throws Refused or Failure.
+  std::unique_ptr<Connection> connect(const Address& address, Deadline deadline);
+
+ private:
+  std::shared_ptr<const Layout> ask(Deadline deadline);
+  /// One of those that know; none: this one doesn't, for the reason.
+  std::optional<Layout> ask_one(const Address& address, Deadline deadline, std::string& reason);
+  std::vector<Address> who_know() const;
+  void drop_pools_beyond(const Layout& layout);
+  const TlsContext* tls() const noexcept { return tls_ ? &*tls_ : nullptr; }
+
+  const Options options_;
+  std::optional<TlsContext> tls_;
+  Login login_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable asked_;
+  std::map<Address, std::shared_ptr<Pool>> pools_;
+  std::shared_ptr<const Layout> layout_;
+  bool doubted_ = false;
+  bool asking_ = false;
+  Backoff backoff_;
+  std::size_t turn_ = 0;  ///< Whom to ask first.
+  std::string reason_;
+};
+
+}  // namespace tidemill::redis

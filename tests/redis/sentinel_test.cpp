@@ -1,0 +1,116 @@
+#include <csignal>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+#include "client_fixture.hpp"
+#include "redis_sentinels.hpp"
+
+namespace tidemill::redis::tests {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class RedisSentinel : public RedisClient {
+ protected:
+  void start() override {}
+};
+
+TEST_F(RedisSentinel, AFailoverLosesNothingThatWasAnswered) {
+  testing::RedisSentinels all;
+  Client client{parse_url(all.url() + "?wait=1")};
+  std::set<std::string> answered;
+  int next = 0;
+  const auto write = [&] {
+    const std::string member = std::to_string(next++);
+    const Command command = Command{"SADD", "set"}.add(member);
+    if (client.exec({&command, 1}, soon()).at(0).ok()) answered.insert(member);
+  };
+  for (int i = 0; i < 100; ++i) write();
+  EXPECT_EQ(answered.size(), 100U);
+  const std::uint16_t first = all.master_port();
+  testing::RedisServer& old = all.master();
+  old.stop(SIGKILL);
+  const std::size_t before = answered.size();
+  ASSERT_TRUE(testing::eventually([&] {
+    write();
+    return answered.size() >= before + 100;
+  }));
+  EXPECT_NE(all.master_port(), first);
+  // The old master comes back, takes itself for one, and is made a replica.
+  old.start();
+  Client direct{parse_url(old.url())};
+  ASSERT_TRUE(testing::eventually([&] {
+    write();
+    return ask(direct, Command{"ROLE"}).starts_with("[\"slave\"");
+  }));
+  const Reply members = client.exec(Command{"SMEMBERS", "set"}.reads());
+  std::set<std::string> there;
+  for (const Reply& item : members.items) there.insert(item.text);
+  for (const std::string& member : answered) EXPECT_TRUE(there.contains(member)) << member;
+}
+
+TEST_F(RedisSentinel, FollowsAnOrderedFailoverWithoutLoss) {
+  testing::RedisSentinels all;
+  Client client{parse_url(all.url())};
+  Client sentinel{parse_url(all.sentinel(1).url())};
+  const std::uint16_t first = all.master_port();
+  ASSERT_EQ(ask(client, Command{"SET", "k"}.add("0")), "+OK");
+  ASSERT_EQ(ask(sentinel, Command{"SENTINEL"}.add("FAILOVER").add("mymaster")), "+OK");
+  ASSERT_TRUE(testing::eventually([&] {
+    EXPECT_EQ(ask(client, Command{"SET", "k"}.add("1").repeatable()), "+OK");
+    return all.master_port() != first;
+  }));
+  ASSERT_TRUE(testing::eventually([&] {
+    const Command role{"ROLE"};
+    const bool repeatable = ask(client, role).starts_with("[\"master\"");
+    return repeatable && ask(client, Command{"CONFIG"}.add("GET").add("port")) ==
+                             fmt::format("[\"port\",\"{}\"]", all.master_port());
+  }));
+  EXPECT_EQ(ask(client, Command{"SET", "k"}.add("2")), "+OK");
+}
+
+TEST_F(RedisSentinel, AsksTheOthersWhenOneIsAway) {
+  testing::RedisSentinels all;
+  all.sentinel(0).stop();
+  all.sentinel(1).freeze();
+  Client client{parse_url(all.url() + "?connect_timeout=500ms")};
+  EXPECT_EQ(ask(client, Command{"SET", "k"}.add("v")), "+OK");
+  all.sentinel(2).stop();
+  // The master is still there, so a connection that is lost can be made again.
+  ask(client, Command{"CLIENT"}.add("KILL").add("TYPE").add("normal").add("SKIPME").add("no"), shortly());
+  EXPECT_EQ(ask(client, Command{"GET", "k"}.reads()), "\"v\"");
+  Client late{parse_url(all.url() + "?connect_timeout=100ms")};
+  EXPECT_THAT(ask(late, Command{"GET", "k"}.reads(), shortly()),
+              AllOf(StartsWith("!unsent"), HasSubstr(std::to_string(all.sentinel(0).port()))));
+}
+
+TEST_F(RedisSentinel, SaysWhatIsWrong) {
+  const testing::RedisServer sentinel{{"requirepass secret"}, "redis-sentinel"};
+  const std::string place = fmt::format("127.0.0.1:{}", sentinel.port());
+  Client nameless{parse_url(fmt::format("redis+sentinel://{}/other?sentinel_password=secret", place))};
+  EXPECT_THAT(ask(nameless, Command{"PING"}, shortly()),
+              AllOf(StartsWith("!unsent"), HasSubstr("no master \"other\"")));
+  Client locked{parse_url(fmt::format("redis+sentinel://{}/other", place))};
+  EXPECT_THAT(ask(locked, Command{"PING"}, Deadline::max()), AllOf(StartsWith("-"), HasSubstr("NOAUTH")));
+}
+
+TEST_F(RedisSentinel, AReplicaThatASentinelTakesForAMasterIsNotBelieved) {
+  const testing::RedisServer master;
+  testing::RedisServer replica{{fmt::format("replicaof 127.0.0.1 {}", master.port())}};
+  const testing::RedisServer sentinel{
+      {fmt::format("sentinel monitor mymaster 127.0.0.1 {} 1", replica.port()),
+       "sentinel down-after-milliseconds mymaster 3600000"},
+      "redis-sentinel"};
+  Client client{parse_url(fmt::format("redis+sentinel://127.0.0.1:{}/mymaster", sentinel.port()))};
+  EXPECT_THAT(ask(client, Command{"GET", "k"}.reads(), shortly()),
+              AllOf(StartsWith("!unsent"), HasSubstr("not a master")));
+}
+
+}  // namespace tidemill::redis::tests
