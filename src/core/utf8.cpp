@@ -28,4 +28,15 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+std::string replace_bad_utf8(std::string_view text) {
+  std::string good;
+  good.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t length = utf8_length(text);
+    good.append(length == 0 ? "\xef\xbf\xbd" : text.substr(0, length));
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return good;
+}
+
 }  // namespace tidemill
