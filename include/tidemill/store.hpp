@@ -168,6 +168,7 @@ enum class Wake : std::uint8_t { timeout, tasks, signals, stopped };
 enum class Feature : std::uint8_t {
   list,
   search,
+  order,  ///< Of claims, and of tasks of one queue and state in `Catalog::find`.
   delay,
   unique,
   priority,
@@ -288,6 +289,12 @@ class Catalog {
                                   const Call& call) = 0;
 };
 
+/// How the database is set up where that endangers tasks, in words for people.
+struct Concern {
+  std::string what = {};
+  std::string advice = {};  ///< What to do.
+};
+
 /// Where tasks rest and change state.
 ///
 /// Every call takes a batch, costs O(batch), and blocks until `Call::deadline` at most. What concerns one
@@ -319,6 +326,8 @@ class Store {
   virtual TimePoint now() = 0;
 
   virtual const Capabilities& capabilities() const noexcept = 0;
+  /// None when all is well, or the store can't know. Throws Error{unavailable}.
+  virtual std::vector<Concern> concerns() { return {}; }
   /// Null for what the store doesn't have; it belongs to the store.
   virtual Catalog* catalog() noexcept { return nullptr; }
   virtual Locks* locks() noexcept { return nullptr; }          ///< locks.hpp

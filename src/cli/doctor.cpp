@@ -33,8 +33,8 @@ void append(std::vector<Finding>& findings, std::vector<Finding> more) {
 
 std::vector<Finding> findings_of(const StoreOption& option) {
   std::vector<Finding> findings;
-  const Url url = Url::parse(url_of(option));
-  if (url.scheme == "sqlite") {
+  if (url_of(option).starts_with("sqlite:")) {
+    const Url url = Url::parse(url_of(option));
     const auto synchronous = url.query.find("synchronous");
     append(findings, examine_file(url.path, synchronous == url.query.end() || synchronous->second == "full"));
   }
@@ -42,6 +42,8 @@ std::vector<Finding> findings_of(const StoreOption& option) {
     const auto store = open_store(option, Access::existing);
     findings.push_back(
         {Verdict::fine, "store", "the store opens, and its schema is the one of this program", ""});
+    for (const Concern& each : store->concerns())
+      findings.push_back({Verdict::warning, "settings", each.what, each.advice});
     Inspector inspector{*store};
     append(findings, examine(look(inspector)));
   } catch (const Error& error) {

@@ -52,14 +52,6 @@ void check_options(const EnqueueOptions& options) {
   if (options.unique->key.size() > 1024) refuse("the unique key has more than 1024 bytes");
 }
 
-/// Kinds and payloads of any length come to a key of one; SHA-256, as two that meet would lose a task.
-std::string key_of(std::string_view kind, std::string_view payload) {
-  std::string text;
-  text.reserve(kind.size() + payload.size() + 1);
-  text.append(kind).append(1, '\0').append(payload);
-  return "sha256:" + sha256_hex(text);
-}
-
 State first_state(const EnqueueOptions& options) {
   if (options.held) return State::held;
   if (!options.group.empty()) return State::aggregating;
@@ -67,6 +59,13 @@ State first_state(const EnqueueOptions& options) {
 }
 
 }  // namespace
+
+std::string key_of(std::string_view kind, std::string_view payload) {
+  std::string text;
+  text.reserve(kind.size() + payload.size() + 1);
+  text.append(kind).append(1, '\0').append(payload);
+  return "sha256:" + sha256_hex(text);
+}
 
 void check_name(std::string_view what, std::string_view name) {
   if (name.empty()) refuse(fmt::format("the {} is empty; give it a name such as \"mail\"", what));

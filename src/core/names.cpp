@@ -42,9 +42,10 @@ constexpr std::array signals = {Names{"none"},  Names{"cancel"}, Names{"hold"}, 
                                 Names{"quiet"}, Names{"resume"}, Names{"stop"}};
 constexpr std::array changes = {Names{"changed"}, Names{"signalled"}, Names{"absent"}, Names{"wrong_state"},
                                 Names{"failed"}};
-constexpr std::array features = {Names{"list"},     Names{"search"}, Names{"delay"},     Names{"unique"},
-                                 Names{"priority"}, Names{"groups"}, Names{"schedules"}, Names{"hold"},
-                                 Names{"crashes"},  Names{"inside"}, Names{"locks"},     Names{"documents"}};
+constexpr std::array features = {Names{"list"},     Names{"search"},   Names{"order"},  Names{"delay"},
+                                 Names{"unique"},   Names{"priority"}, Names{"groups"}, Names{"schedules"},
+                                 Names{"hold"},     Names{"crashes"},  Names{"inside"}, Names{"locks"},
+                                 Names{"documents"}};
 constexpr std::array outcomes = {Names{"success"}, Names{"failure"}, Names{"snooze"},  Names{"again"},
                                  Names{"discard"}, Names{"archive"}, Names{"deferred"}};
 constexpr std::array reasons = {Names{"none"},     Names{"cancel"},   Names{"hold"}, Names{"timeout"},

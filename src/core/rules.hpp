@@ -25,6 +25,10 @@ inline constexpr std::size_t name_bytes_max = 255;
 Task admit(std::string_view kind, std::string payload, const EnqueueOptions& options,
            const Capabilities& capabilities);
 
+/// The unique key of a task that names none: of one length, whatever kind and payload; SHA-256, as two that
+/// meet would lose a task.
+std::string key_of(std::string_view kind, std::string_view payload);
+
 /// What `admit` asks of all names, since they go into logs, tables and URLs: none is empty or too long, has
 /// control characters, or blanks at either end. `what` says in the message whose name it is.
 void check_name(std::string_view what, std::string_view name);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/schedule_rule.hpp"
+#include "server/idempotency.hpp"
 #include "server/service.hpp"
 #include "wire/admin_json.hpp"
 #include "wire/task_json.hpp"
@@ -174,6 +175,7 @@ void add_single_routes(Routes& routes, Service& service) {
 }  // namespace
 
 void add_schedule_routes(Routes& routes, Service& service) {
+  const auto idempotency = std::make_shared<Idempotency>(service);
   routes.add({.method = "GET",
               .pattern = "/api/v1/schedules",
               .summary = "All schedules",
@@ -190,7 +192,9 @@ void add_schedule_routes(Routes& routes, Service& service) {
               .summary = "Make a schedule",
               .roles = operators,
               .body = std::string{example},
-              .handle = [&service](const Ask& ask) { return put(service, ask, ""); }});
+              .handle = [&service, idempotency](const Ask& ask) {
+                return idempotency->run(ask, [&](const std::string&) { return put(service, ask, ""); });
+              }});
   routes.add({.method = "PUT",
               .pattern = "/api/v1/schedules",
               .summary = "All schedules of an owner become these; others of that owner are deleted",

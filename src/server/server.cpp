@@ -143,6 +143,8 @@ void Server::Impl::stop() {
 
 Server::Server(Store& store, config::Config config, Log log, Log statements)
     : impl_(std::make_unique<Impl>(store, std::move(config), std::move(log), std::move(statements))) {
+  for (const Concern& each : impl_->store.concerns())
+    impl_->log.warning(each.what, {{"advice", each.advice}});
   impl_->deliveries = impl_->make_deliveries(impl_->config);
   impl_->sync_schedules(impl_->config);
   if (has_role(impl_->config, "api")) impl_->start_api();

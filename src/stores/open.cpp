@@ -8,6 +8,7 @@
 
 #include "core/url.hpp"
 #include "stores/memory/memory_store.hpp"
+#include "stores/redis/redis_store.hpp"
 #include "stores/sqlite/sqlite_store.hpp"
 
 namespace tidemill {
@@ -15,9 +16,11 @@ namespace tidemill {
 namespace {
 
 [[noreturn]] void unknown_scheme(const Url& url) {
-  throw Error{ErrorKind::invalid,
-              fmt::format("there is no store \"{}:\"; there are sqlite: (as in sqlite:jobs.db) and memory:",
-                          url.scheme)};
+  throw Error{
+      ErrorKind::invalid,
+      fmt::format("there is no store \"{}:\"; there are sqlite: (as in sqlite:jobs.db), redis: (as in "
+                  "redis://localhost:6379/0) and memory:",
+                  url.scheme)};
 }
 
 SqliteOptions sqlite_options(const Url& url) {
@@ -48,9 +51,20 @@ std::unique_ptr<Store> open_memory_url(const Url& url, const OpenOptions& option
   return open_memory({.clock = options.clock});
 }
 
+/// redis, rediss, redis+sentinel …: the driver reads these by itself, as they name several servers.
+bool is_redis(std::string_view text) {
+  const std::string_view scheme = text.substr(0, text.find(':'));
+  return scheme == "redis" || scheme == "rediss" || scheme.starts_with("redis+") ||
+         scheme.starts_with("rediss+");
+}
+
 }  // namespace
 
 std::unique_ptr<Store> open(std::string_view text, const OpenOptions& options) {
+  if (is_redis(text)) {
+    const bool own_clock = options.clock != &Clock::system();
+    return open_redis(text, own_clock ? options.clock : nullptr);
+  }
   const Url url = Url::parse(text);
   if (url.scheme == "memory") return open_memory_url(url, options);
   if (url.scheme == "sqlite") {
@@ -63,6 +77,7 @@ std::unique_ptr<Store> open(std::string_view text, const OpenOptions& options) {
 }
 
 Migration migrate(std::string_view text) {
+  if (is_redis(text)) return {};
   const Url url = Url::parse(text);
   if (url.scheme == "memory") return {};
   if (url.scheme == "sqlite") return migrate_sqlite(sqlite_options(url));

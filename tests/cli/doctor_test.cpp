@@ -10,6 +10,7 @@
 
 #include "cli/checks.hpp"
 #include "cli/cli_fixture.hpp"
+#include "redis_server.hpp"
 
 namespace tidemill::testing {
 
@@ -71,6 +72,16 @@ TEST_F(DoctorTest, AStoreThatIsNotThereIsAProblem) {
   unsetenv("TIDEMILL_STORE");
   bad(2, "no store is named", "doctor");
   bad(2, "ends with this command", "doctor", "--store", "memory:");
+}
+
+TEST_F(DoctorTest, SettingsOfRedisThatEndangerTasksAreTold) {
+  TIDEMILL_NEEDS_REDIS();
+  const RedisServer careless{{"maxmemory-policy allkeys-lru"}};
+  const std::string told = run("doctor", "--store", careless.url()).out;
+  EXPECT_THAT(told, HasSubstr("maxmemory-policy allkeys-lru"));
+  EXPECT_THAT(told, HasSubstr("no append-only file"));
+  const RedisServer careful{{"appendonly yes"}};
+  EXPECT_THAT(good("doctor", "--store", careful.url()).out, ::testing::Not(HasSubstr("warning")));
 }
 
 TEST_F(DoctorTest, OldTasksWithoutAWorkerAreAProblem) {

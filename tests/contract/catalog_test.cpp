@@ -25,6 +25,8 @@ class CatalogContract : public Contract {
 // Why: lists are in a promised order: queue by its bytes, state by number, then the state's own. How: tasks
 // of two queues in all states, put in the wrong way round.
 TEST_P(CatalogContract, Port_TheOrderIsQueueStateAndTheStatesOwn) {
+  need_whole(Feature::order);
+  if (IsSkipped()) return;
   put_all({task("z", "b"), task("y", "B")});
   put_all({task("held2", "q", State::held), task("group", "q", State::aggregating), delayed("late2", 2h),
            delayed("late1", 1h)});
@@ -66,6 +68,8 @@ TEST_P(CatalogContract, Port_PagesJoinToTheWholeList) {
 // Why: a cursor stays valid while rows move: those that stay are seen once and only once. How: between pages
 // take the row that the cursor stands on away, and others before and behind it.
 TEST_P(CatalogContract, Port_ACursorSurvivesWhileRowsMove) {
+  need_whole(Feature::order);
+  if (IsSkipped()) return;
   for (int i = 0; i < 20; ++i) {
     put(task("t" + std::to_string(10 + i)));
     advance(1s);
@@ -228,6 +232,8 @@ TEST_P(CatalogContract, Port_QueuesAreListedWithTheirCounts) {
 // Why: the oldest waiting task is what an alarm looks at. How: two tasks, claim the older; none pending is
 // zero.
 TEST_P(CatalogContract, Port_OldestIsTheLongestWait) {
+  need_whole(Feature::order);
+  if (IsSkipped()) return;
   put(task("a"));
   advance(5s);
   Task high = task("b");

@@ -106,6 +106,8 @@ TEST_P(ChangeContract, Rule6_ABulkChangeAnswersEach) {
 
 // Why: "run now" is a new arrival with the counters it had, unless told to start afresh. How: both.
 TEST_P(ChangeContract, Port_RunAgainGoesToTheBackWithFreshCountersIfAsked) {
+  need_whole(Feature::order);
+  if (IsSkipped()) return;
   make("old", State::archived);
   make("fresh", State::archived);
   advance(1s);

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
@@ -84,13 +86,16 @@ class Contract : public testing::TestWithParam<Backend> {
 
   /// Skips the test when the store lacks one of these, by its own word.
   void need(std::initializer_list<Feature> features);
+  /// Skips it also when the store has the feature with limits.
+  void need_whole(Feature feature);
   void reopen();
   /// A second store object on what the first one holds; for durable ones.
   std::unique_ptr<Store> open_again();
 
   Store& store() { return *store_; }
   Catalog& catalog() { return *store_->catalog(); }
-  Call call() const { return Call{.now = clock.now(), .session = 1, .number = 1, .deadline = {}}; }
+  /// A new one each time; to repeat a call, keep it.
+  Call call() const { return Call{.now = clock.now(), .session = 1, .number = ++calls_, .deadline = {}}; }
   TimePoint now() const { return clock.now(); }
   void advance(Duration by) { clock.advance(by); }
 
@@ -141,6 +146,7 @@ class Contract : public testing::TestWithParam<Backend> {
   TestClock clock;
 
  private:
+  mutable std::atomic<std::uint64_t> calls_ = 0;
   Directory directory_;
   std::unique_ptr<Store> store_;
 };

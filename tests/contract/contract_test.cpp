@@ -3,9 +3,16 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <iostream>
+#include <map>
 #include <system_error>
 
 #include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "drivers/redis/client.hpp"
+#include "redis_server.hpp"
 
 namespace tidemill::contract {
 
@@ -29,8 +36,35 @@ void TestClock::advance(Duration by) {
 
 void PrintTo(const Backend& backend, std::ostream* out) { *out << backend.name; }
 
-const std::vector<Backend>& backends() {
-  static const std::vector<Backend> all = {
+namespace {
+
+/// One server for all tests of this process, with a database for each directory.
+class RedisDatabases {
+ public:
+  std::string url(const std::filesystem::path& directory) {
+    const std::lock_guard lock{mutex_};
+    if (!server_) {
+      server_.emplace(testing::RedisServer::Lines{fmt::format("databases {}", databases)});
+    }
+    const auto [found, isnew] = numbers_.try_emplace(directory, next_ % databases);
+    const std::string url = fmt::format("{}/{}", server_->url(), found->second);
+    if (isnew) {
+      ++next_;
+      redis::Client{redis::parse_url(url)}.exec(redis::Command{"FLUSHDB"});
+    }
+    return url;
+  }
+
+ private:
+  static constexpr int databases = 1000;
+  std::mutex mutex_;
+  std::optional<testing::RedisServer> server_;
+  std::map<std::filesystem::path, int> numbers_;
+  int next_ = 0;
+};
+
+std::vector<Backend> make_backends() {
+  std::vector<Backend> all = {
       {.name = "memory", .url = [](const auto&) { return std::string{"memory:"}; }, .durable = false},
       {.name = "sqlite",
        // What is lost with the power is not what this suite is about, so it doesn't wait for the disk.
@@ -39,6 +73,20 @@ const std::vector<Backend>& backends() {
              return "sqlite:" + (directory / "jobs.db").string() + "?synchronous=normal";
            }},
   };
+  if (testing::redis_program("redis-server").empty()) {
+    std::cerr
+        << "redis-server is not installed, so the contract is not proved on Redis; ./dev test installs it\n";
+  } else {
+    static RedisDatabases databases;
+    all.push_back({.name = "redis", .url = [](const auto& directory) { return databases.url(directory); }});
+  }
+  return all;
+}
+
+}  // namespace
+
+const std::vector<Backend>& backends() {
+  static const std::vector<Backend> all = make_backends();
   return all;
 }
 
@@ -50,7 +98,7 @@ std::vector<Backend> durable_backends() {
   return durable;
 }
 
-std::string name_of(const testing::TestParamInfo<Backend>& info) { return info.param.name; }
+std::string name_of(const ::testing::TestParamInfo<Backend>& info) { return info.param.name; }
 
 Directory::Directory() {
   static std::atomic<int> count{0};
@@ -82,6 +130,12 @@ void Contract::need(std::initializer_list<Feature> features) {
       GTEST_SKIP() << "the store has no " << to_string(feature) << ": " << limit->second.text;
     }
   }
+}
+
+void Contract::need_whole(Feature feature) {
+  const auto limit = store().capabilities().limits.find(feature);
+  if (limit == store().capabilities().limits.end()) return;
+  GTEST_SKIP() << to_string(feature) << " has limits: " << limit->second.text;
 }
 
 Task Contract::task(std::string id, std::string queue, State state) {

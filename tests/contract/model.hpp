@@ -72,7 +72,7 @@ class Model {
   States states();
 
   // ---- Calls ----
-  Call call() const { return {.now = clock_.now(), .session = 1, .number = 1, .deadline = {}}; }
+  Call call() { return {.now = clock_.now(), .session = 1, .number = ++calls_, .deadline = {}}; }
   void meet(const std::string& answer, Side side) {
     if (side == Side::reference) ++met_[answer];
   }
@@ -102,6 +102,7 @@ class Model {
   void compare_list(const Filter& filter, std::size_t limit, const std::string& what);
 
   std::uint64_t state_;
+  std::uint64_t calls_ = 0;
   Store& reference_;
   Store& subject_;
   TestClock& clock_;

@@ -28,7 +28,8 @@ std::size_t Model::locks() {
     if (locks_.size() > locks_max) locks_.erase(locks_.begin());
     return 1;
   }
-  LockInfo lock = locks_[below(locks_.size())];
+  // The last one is the most likely to be held still.
+  LockInfo lock = chance(50) ? locks_.back() : locks_[below(locks_.size())];
   if (chance(10)) lock.owner = name("o", 3);
   if (chance(10)) ++lock.fence;
   const bool releases = chance(40);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -14,6 +15,7 @@
 
 #include "faults/kill_fixture.hpp"
 #include "process.hpp"
+#include "redis_server.hpp"
 
 namespace tidemill {
 namespace {
@@ -36,8 +38,21 @@ struct Effect {
   pid_t pid = 0;
 };
 
-class KillTest : public testing::KillFixture {
+/// On each store that outlives its users.
+class KillTest : public testing::KillFixture, public ::testing::WithParamInterface<std::string> {
  protected:
+  void SetUp() override {
+    if (GetParam() == "sqlite") return;
+    TIDEMILL_NEEDS_REDIS();
+    // What is acknowledged is on the disk, as with SQLite.
+    redis_.emplace(testing::RedisServer::Lines{"appendonly yes", "appendfsync always"});
+  }
+
+  std::string url() const { return redis_ ? redis_->url() : testing::KillFixture::url(); }
+  void expect_whole_store() {
+    if (!redis_) expect_whole_file();
+  }
+
   std::string acks_file() const { return (directory_ / "acks").string(); }
   std::string effects_file() const { return (directory_ / "effects").string(); }
 
@@ -123,11 +138,12 @@ class KillTest : public testing::KillFixture {
     fmt::print("{} kills, {} runs again\n", killed_.size(), reruns);
   }
 
+  std::optional<testing::RedisServer> redis_;
   std::set<pid_t> killed_;
   int producers_ = 0;
 };
 
-TEST_F(KillTest, NothingIsLostWhenWorkersAreKilled) {
+TEST_P(KillTest, NothingIsLostWhenWorkersAreKilled) {
   constexpr std::size_t tasks_total = 20'000;
   constexpr std::size_t kills = 20;
   enqueue_with_kills(tasks_total, 5, 500);
@@ -152,10 +168,10 @@ TEST_F(KillTest, NothingIsLostWhenWorkersAreKilled) {
   const auto stored = tasks(inspector);
   expect_no_acknowledged_task_lost(stored);
   expect_one_outcome_each(inspector, stored);
-  expect_whole_file();
+  expect_whole_store();
 }
 
-TEST_F(KillTest, NothingIsLostWhenProducersAndWorkersAreKilledAtOnce) {
+TEST_P(KillTest, NothingIsLostWhenProducersAndWorkersAreKilledAtOnce) {
   std::vector<Process> workers;
   for (int i = 0; i < 2; ++i) workers.push_back(start_worker("2000"));
   for (int round = 0; round < 5; ++round) {
@@ -172,20 +188,20 @@ TEST_F(KillTest, NothingIsLostWhenProducersAndWorkersAreKilledAtOnce) {
   const auto stored = tasks(inspector);
   expect_no_acknowledged_task_lost(stored);
   expect_one_outcome_each(inspector, stored);
-  expect_whole_file();
+  expect_whole_store();
 }
 
-TEST_F(KillTest, NothingAcknowledgedIsLostWhenBatchesAreKilled) {
+TEST_P(KillTest, NothingAcknowledgedIsLostWhenBatchesAreKilled) {
   enqueue_with_kills(20'000, 20, 1000);
   const auto store = open(url());
   Inspector inspector{*store};
   const auto stored = tasks(inspector);
   expect_no_acknowledged_task_lost(stored);
   EXPECT_EQ(stored.size(), count(inspector, State::pending));  // The counters hold as well.
-  expect_whole_file();
+  expect_whole_store();
 }
 
-TEST_F(KillTest, ADeadWorkersTasksRunAgainWithin30Seconds) {
+TEST_P(KillTest, ADeadWorkersTasksRunAgainWithin30Seconds) {
   const auto store = open(url());
   Client client{*store};
   client.enqueue("kill:task", "{}", {.id = "held", .retention = 1h});
@@ -203,6 +219,37 @@ TEST_F(KillTest, ADeadWorkersTasksRunAgainWithin30Seconds) {
   EXPECT_EQ(inspector.task({"default", "held"})->crashes, 1);
   stop_worker(inspector, other);
 }
+
+INSTANTIATE_TEST_SUITE_P(Stores, KillTest, ::testing::Values("sqlite", "redis"),
+                         [](const auto& store) { return store.param; });
+
+class RedisKillTest : public KillTest {};
+
+// A call whose answer is lost is repeated, and the server answers it as it did the first time.
+TEST_P(RedisKillTest, NothingIsLostWhenRedisIsKilled) {
+  constexpr std::size_t tasks_total = 5'000;
+  constexpr int kills = 5;
+  Process worker = start_worker("5000");
+  Process producer = start({"enqueue", url(), acks_file(), "p", std::to_string(tasks_total), "7"});
+  for (int kill = 1; kill <= kills; ++kill) {
+    const std::size_t until = tasks_total * static_cast<std::size_t>(kill) / (kills + 1);
+    ASSERT_TRUE(eventually([&] { return count_lines(read_file(acks_file())) >= until; })) << log();
+    wait_a_bit();
+    redis_->restart(SIGKILL);
+  }
+  EXPECT_EQ(producer.wait(), 0) << log();
+  const auto store = open(url());
+  Inspector inspector{*store};
+  ASSERT_TRUE(eventually([&] { return all_ended(inspector); }, long_enough)) << log();
+  stop_worker(inspector, worker);
+  const auto stored = tasks(inspector);
+  expect_no_acknowledged_task_lost(stored);
+  EXPECT_EQ(stored.size(), tasks_total) << "a repeated call made a second task";
+  for (const auto& [id, task] : stored) expect_one_success(inspector, task);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, RedisKillTest, ::testing::Values("redis"),
+                         [](const auto& store) { return store.param; });
 
 }  // namespace
 }  // namespace tidemill

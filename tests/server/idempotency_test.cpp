@@ -54,6 +54,14 @@ TEST_F(IdempotencyTest, AKeyOfAnotherRequestIsRefused) {
   EXPECT_EQ(tasks(), 1);
 }
 
+TEST_F(IdempotencyTest, ASchedulesRepeatIsNoConflict) {
+  const std::string body = R"({"id":"s","spec":"@daily","task":{"kind":"a"}})";
+  const Reply first = keyed("k", body, "/schedules");
+  EXPECT_EQ(first.status, 201) << first.body;
+  expect_replay(first, keyed("k", body, "/schedules"));
+  EXPECT_EQ(keyed("other", body, "/schedules").status, 409);
+}
+
 TEST_F(IdempotencyTest, OperationsAreCarriedOutOnce) {
   post("/tasks", R"({"kind":"a","id":"1"})");
   const Reply first = keyed("k", R"({"action":"hold","q":"kind:a"})", "/operations");

@@ -1,0 +1,123 @@
+// Who gets which task.
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include <tidemill/error.hpp>
+
+#include "core/uuid.hpp"
+#include "stores/redis/keys.hpp"
+#include "stores/redis/lease.hpp"
+#include "stores/redis/scripts.hpp"
+#include "stores/redis/store_impl.hpp"
+
+namespace tidemill::redis_store {
+
+namespace {
+
+/// How many due tasks one script makes pending: twice what it leases, so that a backlog that falls due at
+/// once gets ready faster than it is taken.
+constexpr std::int64_t promoted_tasks = 100;
+constexpr std::size_t lease_values = 7;
+
+}  // namespace
+
+std::optional<Token> parse_token(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  if (colon == text.npos) return {};
+  return Token{std::string{text.substr(0, colon)}, std::string{text.substr(colon + 1)}};
+}
+
+Ticket make_ticket(TimePoint now) {
+  // Of the nanoseconds that Go expects here the microseconds' last ten bits are random, and the last three
+  // digits count.
+  const auto micro = static_cast<std::uint64_t>(micros(now)) & ~std::uint64_t{0x3ff};
+  return {fmt::format("{:016x}", random_bits()), std::to_string(micro | (random_bits() & 0x3ffU))};
+}
+
+std::optional<Lease> read_lease(const redis::Reply& reply, std::size_t at, std::string_view queue,
+                                Duration length) {
+  const auto& items = reply.items;
+  Fields fields;
+  fields.msg = items[at + 1].text;
+  fields.x = items[at + 2].text;
+  fields.y = items[at + 3].text;
+  fields.c = items[at + 4].text;
+  fields.holds_lock = !items[at + 6].text.empty();
+  fields.state = "active";
+  auto task = read_task(fields);
+  if (!task) return {};
+  // The message's own words may be another's; where it was found is what counts.
+  task->ref = {std::string{queue}, items[at].text};
+  return Lease{std::move(*task), items[at + 5].text, length, false};
+}
+
+std::vector<redis::Command> RedisStore::claim_commands(const Claim& claim, const Want& want,
+                                                       const Claimed& so_far, const Call& call,
+                                                       std::size_t& part) const {
+  std::size_t most = std::min(want.count_max, claim.count_max - so_far.leases.size());
+  std::size_t bytes = 0;
+  for (const Lease& lease : so_far.leases) bytes += lease.task.payload.size();
+  if (claim.bytes_max > 0 && bytes >= claim.bytes_max) most = 0;
+  const std::size_t scripts = std::max<std::size_t>(1, (most + script_tasks - 1) / script_tasks);
+  // Each script keeps to its share of the bytes.
+  const std::size_t share =
+      claim.bytes_max == 0
+          ? 0
+          : std::max<std::size_t>(1, (claim.bytes_max - std::min(bytes, claim.bytes_max)) / scripts);
+  std::vector<redis::Command> commands;
+  for (std::size_t i = 0; i < scripts; ++i) {
+    const Ticket ticket = make_ticket(call.now);
+    auto& command = commands.emplace_back(script(claim_script(), want.queue, call, part++));
+    command.add(micros(call.now)).add(seconds_up(call.now + claim.lease));
+    command.add(std::min(script_tasks, most)).add(share).add(ticket.digits);
+    command.add(write_holder({ticket.nonce, call.now, std::string{claim.worker}})).add(promoted_tasks);
+    most -= std::min(most, script_tasks);
+  }
+  return commands;
+}
+
+Claimed RedisStore::claim(const Claim& claim, const Call& call) {
+  Claimed answer;
+  std::size_t part = 0;
+  std::optional<redis::Reply> time;
+  const std::uint64_t rings = waiter_.rings();
+  for (const Want& want : claim.wants) {
+    auto commands = claim_commands(claim, want, answer, call, part);
+    const std::size_t scripts = commands.size();
+    commands.push_back(time_command());
+    const auto replies = exec(commands, call);
+    for (std::size_t i = 0; i < scripts; ++i) {
+      const redis::Reply& reply = replies[i];
+      // Leases that are here are not given up because others are not.
+      if (!reply.ok() && !answer.leases.empty()) continue;
+      checked(reply);
+      for (std::size_t at = 1; at + lease_values <= reply.items.size(); at += lease_values) {
+        if (auto lease = read_lease(reply, at, want.queue, claim.lease)) {
+          lease->task.worker = claim.worker;
+          lease->task.started_at = call.now;
+          answer.leases.push_back(std::move(*lease));
+        } else {
+          bury(want.queue, reply.items[at].text, call);
+        }
+      }
+      if (i + 1 == scripts) {
+        const auto due = to_number(reply.items.at(0).text);
+        if (due != 0)
+          answer.next_due = std::min(answer.next_due.value_or(TimePoint::max()), from_micros(due));
+      }
+    }
+    if (replies.back().ok()) time = replies.back();
+  }
+  waiter_.claimed(claim.worker, rings);
+  answer.now = time ? time_of(*time) : now();
+  return answer;
+}
+
+void RedisStore::bury(std::string_view queue, const std::string& id, const Call& call) {
+  redis::Command command{bury_script(), pending_key(queue)};
+  exec({command.add("").add("").add(seconds_down(call.now)).add(id)}, call);
+}
+
+}  // namespace tidemill::redis_store

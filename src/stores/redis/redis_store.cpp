@@ -1,0 +1,114 @@
+#include "stores/redis/redis_store.hpp"
+
+#include <fmt/format.h>
+
+#include <tidemill/error.hpp>
+
+#include "drivers/redis/failure.hpp"
+#include "stores/redis/keys.hpp"
+#include "stores/redis/store_impl.hpp"
+
+namespace tidemill {
+
+std::unique_ptr<Store> open_redis(std::string_view url, const Clock* clock) {
+  try {
+    auto store = std::make_unique<redis_store::RedisStore>(redis::parse_url(url), clock);
+    store->check_server();
+    return store;
+  } catch (const redis::Failure& problem) {
+    throw Error{ErrorKind::invalid, fmt::format("store URL: {}", problem.what())};
+  }
+}
+
+namespace redis_store {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+/// How long a queue that this object has named is taken for known; others may delete it meanwhile.
+constexpr auto named_for = 10s;
+
+}  // namespace
+
+RedisStore::RedisStore(redis::Options options, const Clock* clock)
+    : clock_(clock), client_(std::move(options)), locks_(client_), documents_(client_), waiter_(client_) {
+  const auto limit = [&](Feature feature, std::string text, bool absent = false) {
+    capabilities_.limits[feature] = {.absent = absent, .text = std::move(text)};
+  };
+  limit(Feature::inside, "Redis can't take part in a database's transaction.", true);
+  limit(Feature::priority,
+        "On Redis there are two priorities: above zero goes to the front of its queue, the last such first; "
+        "all others to the end.");
+  if (client_.options().topology == redis::Topology::cluster) {
+    limit(Feature::schedules,
+          "On a cluster of Redis a firing would need two nodes; keep schedules in another store.", true);
+  }
+  limit(Feature::order,
+        "Asynq keeps pending tasks in a list and all others by the second: a task is in line from when it "
+        "was put "
+        "there, given-back ones come first, and tasks of one second are in the order of their ids. Pages of "
+        "pending "
+        "tasks may repeat or miss one that moves, and an act on one of them costs as much as the list is "
+        "long: some "
+        "10 ms at a million.");
+}
+
+redis::Command& RedisStore::Batch::add(redis::Command command) {
+  commands.push_back(std::move(command));
+  items.emplace_back();
+  return commands.back();
+}
+
+redis::Command RedisStore::script(const redis::Script& script, std::string_view queue, const Call& call,
+                                  std::size_t part) {
+  redis::Command command{script, pending_key(queue)};
+  if (call.session == 0) {
+    command.add("").add("");
+  } else {
+    command.add(fmt::format("{:x}:{}", call.session, part)).add(static_cast<std::int64_t>(call.number));
+    command.repeatable();
+  }
+  return command;
+}
+
+std::vector<redis::Reply> RedisStore::exec(const std::vector<redis::Command>& commands, const Call& call) {
+  return exec_within(client_, commands, call);
+}
+
+redis::Reply RedisStore::ask(const redis::Command& command, const Call& call) {
+  return ask_shared(client_, command, call);
+}
+
+redis::Command RedisStore::time_command() { return redis::Command{"TIME"}.reads(); }
+
+TimePoint RedisStore::time_of(const redis::Reply& time) const {
+  if (clock_ != nullptr) return clock_->now();
+  checked(time);
+  const auto part = [&](std::size_t i) { return to_number(time.items.at(i).text); };
+  return TimePoint{std::chrono::seconds{part(0)} + std::chrono::microseconds{part(1)}};
+}
+
+TimePoint RedisStore::now() {
+  return clock_ != nullptr ? clock_->now() : time_of(client_.exec(time_command()));
+}
+
+void RedisStore::name_queues(const std::vector<std::string_view>& queues,
+                             std::vector<redis::Command>& commands) {
+  const auto now = std::chrono::steady_clock::now();
+  const std::lock_guard guard{mutex_};
+  for (const std::string_view queue : queues) {
+    const auto known = named_.find(queue);
+    if (known != named_.end() && now - known->second < named_for) continue;
+    named_.insert_or_assign(std::string{queue}, now);
+    commands.push_back(std::move(redis::Command{"SADD", queues_key}.add(queue).repeatable()));
+  }
+}
+
+Wake RedisStore::wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,
+                      std::stop_token stop) {
+  return waiter_.wait(worker, queues, timeout, std::move(stop));
+}
+
+}  // namespace redis_store
+}  // namespace tidemill

@@ -1,0 +1,68 @@
+// Beats, and what they bring back.
+#include <algorithm>
+#include <map>
+
+#include "stores/redis/keys.hpp"
+#include "stores/redis/lease.hpp"
+#include "stores/redis/scripts.hpp"
+#include "stores/redis/servers.hpp"
+#include "stores/redis/statistics.hpp"
+#include "stores/redis/store_impl.hpp"
+#include "stores/redis/workers.hpp"
+
+namespace tidemill::redis_store {
+
+bool RedisStore::cancelled_by_go(const Lease& lease, TimePoint now) {
+  const auto ago = waiter_.cancelled(lease.task.ref.id);
+  // One that came before the claim was for another attempt.
+  return ago && now - *ago >= lease.task.started_at.value_or(TimePoint{});
+}
+
+Renewed RedisStore::renew(const tidemill::WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
+                          std::span<const Stat> stats, const Call& call) {
+  Renewed answer;
+  answer.leases.assign(beats.size(), Signal::lost);
+  Batch batch;
+  std::map<std::string_view, std::size_t> open;
+  std::size_t part = 0;
+  for (std::size_t i = 0; i < beats.size(); ++i) {
+    const Beat& beat = beats[i];
+    if (beat.lease == nullptr) continue;
+    const Ref& ref = beat.lease->task.ref;
+    const auto found = open.find(ref.queue);
+    if (found == open.end() || batch.items[found->second].size() == script_tasks) {
+      batch.add(script(beat_script(), ref.queue, call, part++)).add(seconds_up(call.now + lease));
+      open[ref.queue] = batch.commands.size() - 1;
+    }
+    const std::size_t at = open[ref.queue];
+    batch.items[at].push_back(i);
+    const auto token = parse_token(beat.lease->token).value_or(Token{});
+    auto& command = batch.commands[at];
+    command.add(ref.id).add(token.since).add(token.nonce).add(beat.started ? "1" : "");
+    command.add(beat.progress ? "1" : "").add(beat.progress.value_or("")).add(write_lines(beat.logs));
+  }
+  const std::size_t scripts = batch.commands.size();
+  batch.add(beat_command(worker, call.now));
+  for (auto& command : stat_commands(stats)) batch.add(std::move(command));
+  for (auto& command : register_commands(worker, beats, call.now)) batch.add(std::move(command));
+  batch.add(time_command());
+
+  const auto replies = exec(batch.commands, call);
+  for (std::size_t at = 0; at < scripts; ++at) {
+    const redis::Reply& reply = checked(replies[at]);
+    for (std::size_t n = 0; n < batch.items[at].size(); ++n) {
+      const std::string& verdict = reply.items.at(n).text;
+      if (verdict == "l") continue;
+      const std::size_t at_beat = batch.items[at][n];
+      auto signal = static_cast<Signal>(to_number(verdict));
+      if (signal == Signal::none && cancelled_by_go(*beats[at_beat].lease, call.now)) signal = Signal::cancel;
+      answer.leases[at_beat] = signal;
+    }
+  }
+  answer.worker = static_cast<Signal>(to_number(checked(replies[scripts]).text));
+  waiter_.renewed(worker.id);
+  answer.now = time_of(replies.back());
+  return answer;
+}
+
+}  // namespace tidemill::redis_store

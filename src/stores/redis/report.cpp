@@ -1,0 +1,207 @@
+// How attempts end.
+#include <algorithm>
+#include <map>
+
+#include "core/transitions.hpp"
+#include "stores/redis/go_text.hpp"
+#include "stores/redis/keys.hpp"
+#include "stores/redis/lease.hpp"
+#include "stores/redis/scripts.hpp"
+#include "stores/redis/store_impl.hpp"
+
+namespace tidemill::redis_store {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+/// As long as Asynq keeps its day's counters.
+constexpr auto day_counters_kept = 24h * 90;
+
+/// A success that leaves nothing: what most reports are.
+bool plain(const Report& report) { return report.to == State::gone && report.then.empty(); }
+
+std::string_view tally_of(const Report& report) {
+  switch (report.tally) {
+    case Tally::success:
+      return "s";
+    case Tally::failure:
+    case Tally::crash:
+      return "f";
+    default:
+      return "n";
+  }
+}
+
+std::string lock_to_release(const Report& report) {
+  const Task& task = report.lease->task;
+  const bool releases = report.release_key || report.to == State::gone;
+  return releases && task.unique && !task.unique->outlives_task ? lock_of(task) : std::string{};
+}
+
+/// The task as it is after the report.
+Task ended(const Report& report, TimePoint now) {
+  Task task = report.lease->task;
+  task.attempt = report.attempt;
+  task.retries = report.retries;
+  task.crashes = report.crashes;
+  task.deferrals = report.deferrals;
+  task.reason = report.reason;
+  task.run_at.reset();
+  task.ended_at.reset();
+  if (report.to == State::scheduled || report.to == State::retry) task.run_at = now + report.delay;
+  if (report.to == State::completed || report.to == State::archived) task.ended_at = now;
+  return task;
+}
+
+std::string_view place_of(const Report& report) {
+  switch (report.to) {
+    case State::gone:
+      return "gone";
+    case State::pending:
+      return report.front ? "front" : "pending";
+    case State::held:
+      return "scheduled";
+    default:
+      return to_string(report.to);
+  }
+}
+
+std::string attempt_of(const Report& report, TimePoint now) {
+  if (!report.record) return {};
+  return write_attempt({.number = report.attempt,
+                        .started_at = report.started_at,
+                        .ended_at = now,
+                        .worker = report.lease->task.worker,
+                        .error = report.error,
+                        .logs = report.logs});
+}
+
+}  // namespace
+
+void RedisStore::add_report(redis::Command& command, const Report& report, const Call& call) const {
+  const Task task = ended(report, call.now);
+  const auto token = parse_token(report.lease->token).value_or(Token{});
+  const TimePoint goes = call.now + report.keep.value_or(0us);
+  command.add(task.ref.id).add(token.since).add(token.nonce).add(tally_of(report)).add(place_of(report));
+  std::int64_t score = 0;
+  std::string exact;
+  switch (report.to) {
+    case State::held:
+      score = held_score;
+      break;
+    case State::scheduled:
+    case State::retry:
+      score = seconds_up(*task.run_at);
+      exact = exact_of(task.run_at);
+      break;
+    case State::completed:
+      score = report.keep ? seconds_up(goes) : never_score;
+      if (report.keep) exact = exact_of(goes);
+      break;
+    case State::archived:
+      score = seconds_down(call.now);
+      if (report.keep) exact = std::to_string(micros(goes));
+      break;
+    default:
+      break;
+  }
+  command.add(score).add(exact);
+  if (report.to == State::gone) {
+    command.add("").add("").add("");
+  } else {
+    command.add(write_message(task, report, call.now)).add(write_history(task)).add(report.result);
+  }
+  command.add(lock_to_release(report)).add(report.to == State::gone ? "" : attempt_of(report, call.now));
+  command.add(task.attempt > 0 || task.crashes > 0 ? "1" : "");
+}
+
+std::vector<Reported> RedisStore::report(std::span<const Report> reports, const Call& call) {
+  std::vector<Reported> answers(reports.size(), Reported::failed);
+  Batch batch;
+  struct Open {
+    std::size_t at = 0;
+    bool plain = false;
+  };
+  std::map<std::string_view, Open> open;
+  std::size_t part = 0;
+  for (std::size_t i = 0; i < reports.size(); ++i) {
+    const Report& report = reports[i];
+    if (report.lease == nullptr || !allowed(State::active, report.to)) continue;
+    const Task& task = report.lease->task;
+    const bool simple = plain(report);
+    const auto found = open.find(task.ref.queue);
+    if (found == open.end() || found->second.plain != simple ||
+        batch.items[found->second.at].size() == script_tasks) {
+      auto& command =
+          batch.add(script(simple ? done_script() : report_script(), task.ref.queue, call, part++));
+      command.add(day_text(call.now)).add(seconds_up(call.now + day_counters_kept));
+      if (!simple) command.add(micros(call.now)).add(std::to_string(micros(call.now)) + "000");
+      open[task.ref.queue] = {batch.commands.size() - 1, simple};
+    }
+    const std::size_t at = open[task.ref.queue].at;
+    redis::Command& command = batch.commands[at];
+    batch.items[at].push_back(i);
+    if (simple) {
+      const auto token = parse_token(report.lease->token).value_or(Token{});
+      command.add(task.ref.id).add(token.since).add(token.nonce).add(lock_to_release(report));
+      command.add(tally_of(report));
+    } else {
+      add_report(command, report, call);
+      add_following(command, report, call, part);
+    }
+  }
+  const auto replies = exec(batch.commands, call);
+  for (std::size_t at = 0; at < batch.commands.size(); ++at) {
+    const redis::Reply& reply = replies[at];
+    for (std::size_t n = 0; n < batch.items[at].size(); ++n) {
+      Reported& answer = answers[batch.items[at][n]];
+      if (!reply.ok()) {
+        answer = reply.kind == redis::Reply::Kind::lost ? Reported::unknown : Reported::failed;
+        continue;
+      }
+      switch (reply.items.at(n).text.at(0)) {
+        case 'a':
+          answer = Reported::applied;
+          break;
+        case 'e':
+          answer = Reported::ended;
+          break;
+        default:
+          answer = Reported::lost;
+          break;
+      }
+    }
+  }
+  return answers;
+}
+
+void RedisStore::add_following(redis::Command& command, const Report& report, const Call& call,
+                               std::size_t& part) {
+  const std::string& queue = report.lease->task.ref.queue;
+  std::vector<Task> here;
+  std::vector<Task> elsewhere;
+  for (const Task& task : report.then) {
+    if (!refusal(task).empty()) continue;
+    (task.ref.queue == queue ? here : elsewhere).push_back(filled(task, call.now));
+  }
+  // Another queue may be on another node: its tasks go just before, if the lease still holds.
+  if (!elsewhere.empty() && holds(*report.lease, call)) {
+    std::vector<const Task*> pointers;
+    for (const Task& task : elsewhere) pointers.push_back(&task);
+    put_tasks(pointers, call, part);
+  }
+  command.add(here.size());
+  for (const Task& task : here) add_task(command, task, call.now, "");
+}
+
+bool RedisStore::holds(const Lease& lease, const Call& call) {
+  const Ref& ref = lease.task.ref;
+  auto command = redis::Command{"HMGET", task_key(ref.queue, ref.id)};
+  const redis::Reply reply = ask(command.add("state").add("pending_since").add("w").reads(), call);
+  const auto token = parse_token(lease.token);
+  return token && reply.items.at(0).text == "active" && reply.items.at(1).text == token->since &&
+         reply.items.at(2).text.starts_with(token->nonce + ":");
+}
+
+}  // namespace tidemill::redis_store

@@ -1,0 +1,232 @@
+#include "stores/redis/script_parts.hpp"
+
+namespace tidemill::redis_store {
+
+/// What all scripts begin with.
+///
+/// KEYS[1] is the queue's list of pending tasks; its prefix is that of all its keys. ARGV[1] and ARGV[2] are
+/// session and number of the call: the last answer of a session is kept for two minutes, and a repeated call
+/// gets it.
+const std::string_view prelude = R"lua(
+local P = string.sub(KEYS[1], 1, -8)
+local call = redis.call
+local session = ARGV[1] ~= '' and P .. 'x:s:' .. ARGV[1]
+local function repeated()
+  if not session then return false end
+  local kept = call('GET', session)
+  local head = ARGV[2] .. ' '
+  return kept and string.sub(kept, 1, #head) == head and cmsgpack.unpack(string.sub(kept, #head + 1))
+end
+local function answer(value)
+  if session then call('SET', session, ARGV[2] .. ' ' .. cmsgpack.pack(value), 'EX', 120) end
+  return value
+end
+local again = repeated()
+)lua";
+
+/// Where tasks stand, and how they come and go.
+const std::string_view places = R"lua(
+local function set(t, field, value)
+  if value == '' then call('HDEL', t, field) else call('HSET', t, field, value) end
+end
+local function lock_holder(lock, now)
+  local id = call('GET', lock)
+  local till = id and call('ZSCORE', P .. 'x:keys', lock)
+  if till and tonumber(till) <= now then return false end
+  return id
+end
+local function take_lock(lock, id, till, ttl)
+  if till == '' then
+    call('SET', lock, id)
+    call('ZREM', P .. 'x:keys', lock)
+  else
+    call('SET', lock, id, 'EX', ttl)
+    call('ZADD', P .. 'x:keys', till, lock)
+  end
+end
+local function release_lock(lock, id)
+  if lock == '' or call('GET', lock) ~= id then return end
+  call('DEL', lock)
+  call('ZREM', P .. 'x:keys', lock)
+end
+-- Takes ids out of a list. Most stand near its end, where the oldest are, or near its head: there the list is cut, and
+-- what stays is put back. LREM, for all others, looks at all that stands before.
+local function leave_list(key, ids)
+  local wanted, left = {}, #ids
+  for _, id in ipairs(ids) do wanted[id] = true end
+  local reach = 3 * #ids + 32
+  for _, at_head in ipairs({false, true}) do
+    local near = left > 0 and call('LRANGE', key, at_head and 0 or -reach, at_head and reach - 1 or -1) or {}
+    local stay = {}
+    for i = 1, #near do
+      local id = near[at_head and #near + 1 - i or i]
+      if not wanted[id] then stay[#stay + 1] = id end
+    end
+    if #stay < #near then
+      for _, id in ipairs(near) do
+        if wanted[id] then wanted[id], left = nil, left - 1 end
+      end
+      call('LTRIM', key, at_head and #near or 0, at_head and -1 or -1 - #near)
+      if #stay > 0 then call(at_head and 'LPUSH' or 'RPUSH', key, unpack(stay)) end
+    end
+  end
+  for id in pairs(wanted) do call('LREM', key, 1, id) end
+end
+local function leave_active(ids)
+  leave_list(P .. 'active', ids)
+  if #ids > 0 then call('ZREM', P .. 'lease', unpack(ids)) end
+end
+-- Where a state's exact times are: when due, or until when to keep.
+local function exact_set(state)
+  return (state == 'scheduled' or state == 'retry') and 'x:due' or 'x:' .. state
+end
+-- An exact time is of the second before its score. Go moves tasks and leaves our times; such a one is of an earlier
+-- state.
+local function fits(exact, score)
+  return score and exact <= score * 1000000 and exact > (score - 1) * 1000000
+end
+-- Takes an id out of where its state says that it stands.
+local function leave(id, state, group)
+  if state == 'pending' then
+    leave_list(P .. 'pending', {id})
+  elseif state == 'aggregating' then
+    local key = P .. 'g:' .. (group or '')
+    call('ZREM', key, id)
+    if call('EXISTS', key) == 0 then call('SREM', P .. 'groups', group or '') end
+  elseif state == 'active' then
+    leave_active({id})
+  else
+    call('ZREM', P .. state, id)
+    call('ZREM', P .. exact_set(state), id)
+  end
+end
+-- Puts an id where it is told: front, pending, aggregating, or a sorted set with a score and an exact time.
+local function enter(id, where, score, exact, group, since)
+  local t = P .. 't:' .. id
+  if where == 'pending' or where == 'front' then
+    call('HSET', t, 'state', 'pending', 'pending_since', since)
+    call(where == 'front' and 'RPUSH' or 'LPUSH', P .. 'pending', id)
+  elseif where == 'aggregating' then
+    call('HSET', t, 'state', where, 'group', group)
+    call('ZADD', P .. 'g:' .. group, score, id)
+    call('SADD', P .. 'groups', group)
+  else
+    call('HSET', t, 'state', where)
+    call('ZADD', P .. where, score, id)
+    if exact ~= '' then
+      call('ZADD', P .. exact_set(where), exact, id)
+    end
+  end
+end
+)lua";
+
+/// Makes due tasks pending: those with an exact time by that, all others by their score, which is in whole
+/// seconds.
+const std::string_view promoting = R"lua(
+local function promote_one(id, since)
+  local t = P .. 't:' .. id
+  local hash = call('HMGET', t, 'msg', 'group', 'f')
+  if not hash[1] then return end
+  if hash[2] and hash[2] ~= '' then
+    enter(id, 'aggregating', math.floor(since / 1000000), '', hash[2])
+  else
+    enter(id, hash[3] and 'front' or 'pending', 0, '', nil, string.format('%d000', since))
+  end
+end
+local function promote(now, limit)
+  if limit <= 0 then return 0 end
+  local ready, times = {}, {}
+  for set, unit in pairs({['x:due'] = 1, scheduled = 1000000, retry = 1000000}) do
+    local found = call('ZRANGEBYSCORE', P .. set, '-inf', math.floor(now / unit), 'WITHSCORES', 'LIMIT', 0, limit)
+    for i = 1, #found, 2 do
+      local at = tonumber(found[i + 1]) * unit
+      if not times[found[i]] then ready[#ready + 1] = found[i] end
+      if not times[found[i]] or at < times[found[i]] then times[found[i]] = at end
+    end
+  end
+  table.sort(ready, function(a, b) return times[a] < times[b] or (times[a] == times[b] and a < b) end)
+  local count = 0
+  for _, id in ipairs(ready) do
+    if count == limit then break end
+    local state = call('HGET', P .. 't:' .. id, 'state')
+    local score = (state == 'scheduled' or state == 'retry') and tonumber(call('ZSCORE', P .. state, id) or nil)
+    call('ZREM', P .. 'x:due', id)
+    local at = fits(times[id], score) and times[id] or score and score * 1000000
+    if at and at <= now then
+      call('ZREM', P .. state, id)
+      promote_one(id, at)
+      count = count + 1
+    elseif not state then
+      call('ZREM', P .. 'scheduled', id)
+      call('ZREM', P .. 'retry', id)
+    end
+  end
+  return count
+end
+)lua";
+
+/// One task in 15 arguments: id, msg, x, y, c, where it goes, score, exact time, group, f, lock, till when
+/// (exact), the lock's seconds, what to do if it is taken (k for keep, r for replace; o behind it: the lock
+/// outlives the task), and whose task msg is written for, to replace it. And its answer: c for created, or e,
+/// r, b before the id of the task that is there, was replaced, or runs; x before that of a task to write msg
+/// for.
+const std::string_view enqueueing = R"lua(
+local function put_one(at, now, since)
+  local id, lock, conflict = ARGV[at], ARGV[at + 10], ARGV[at + 13]
+  local t = P .. 't:' .. id
+  if call('EXISTS', t) == 1 then return 'e' .. id end
+  local holder = lock ~= '' and lock_holder(lock, now)
+  local verdict = 'c'
+  if holder then
+    local theirs = P .. 't:' .. holder
+    local hash = call('HMGET', theirs, 'state', 'group', 'ran')
+    local state = hash[1]
+    if not state or state == 'completed' or state == 'archived' or string.sub(conflict, 1, 1) == 'k' then
+      return 'e' .. holder
+    end
+    if state == 'active' or state == 'retry' or hash[3] then return 'b' .. holder end
+    if ARGV[at + 14] ~= holder then return 'x' .. holder end
+    leave(holder, state, hash[2])
+    call('HDEL', theirs, 'x', 'y', 'f', 'k', 'group', 'unique_key', 'pending_since')
+    id, t, verdict = holder, theirs, 'r' .. holder
+  else
+    set(t, 'c', ARGV[at + 4])
+  end
+  call('HSET', t, 'msg', ARGV[at + 1])
+  set(t, 'x', ARGV[at + 2])
+  set(t, 'y', ARGV[at + 3])
+  set(t, 'f', ARGV[at + 9])
+  if lock ~= '' then
+    call('HSET', t, string.sub(conflict, 2) == 'o' and 'k' or 'unique_key', lock)
+    take_lock(lock, id, ARGV[at + 11], ARGV[at + 12])
+  end
+  enter(id, ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], ARGV[at + 8], since)
+  return verdict
+end
+)lua";
+
+const std::string_view fence = R"lua(
+-- What a late report or beat finds: a when the lease still holds, else e for ended and l for lost.
+local function standing(hash, since, nonce)
+  local state, w = hash[1], hash[3]
+  if not state or state == 'completed' or state == 'archived' then return 'e' end
+  if state ~= 'active' or hash[2] ~= since or not w or string.sub(w, 1, #nonce + 1) ~= nonce .. ':' then return 'l' end
+  return 'a'
+end
+)lua";
+
+/// The day's and the eternal counters that Asynq's tools show.
+const std::string_view counting = R"lua(
+local function count(day, expires, processed, failed)
+  for name, by in pairs({processed = processed, failed = failed}) do
+    if by > 0 then
+      redis.pcall('INCRBY', P .. name, by)
+      if redis.pcall('INCRBY', P .. name .. ':' .. day, by) == by then
+        call('EXPIREAT', P .. name .. ':' .. day, expires)
+      end
+    end
+  end
+end
+)lua";
+
+}  // namespace tidemill::redis_store

@@ -1,0 +1,425 @@
+#include "stores/redis/scripts.hpp"
+
+#include <string>
+
+#include "stores/redis/script_parts.hpp"
+
+namespace tidemill::redis_store {
+
+namespace {
+
+/// ARGV[3]: pending_since; then id and msg of each task, plain ones for the end of the line.
+constexpr std::string_view enqueue_plain = R"lua(
+if again then return again end
+local answers, ids = {}, {}
+for i = 4, #ARGV, 2 do
+  local t = P .. 't:' .. ARGV[i]
+  if call('EXISTS', t) == 1 then
+    answers[#answers + 1] = 'e' .. ARGV[i]
+  else
+    call('HSET', t, 'msg', ARGV[i + 1], 'state', 'pending', 'pending_since', ARGV[3])
+    ids[#ids + 1] = ARGV[i]
+    answers[#answers + 1] = 'c'
+  end
+end
+if #ids > 0 then call('LPUSH', P .. 'pending', unpack(ids)) end
+return answer(answers)
+)lua";
+
+/// A schedule's task. ARGV: 3 now, 4 pending_since, 5 the hash of schedules, 6 its id, 7 its text as it was
+/// seen, 8 its text and 9 its next instant once it has fired, 10 whether it waits (1) when the task is there
+/// already; then 15 arguments. Answers f when the schedule has changed.
+constexpr std::string_view fire = R"lua(
+if again then return again end
+local schedules, id = ARGV[5], ARGV[6]
+if call('HGET', schedules, id) ~= ARGV[7] then return answer({'f'}) end
+local verdict = put_one(11, tonumber(ARGV[3]), ARGV[4])
+local kind = string.sub(verdict, 1, 1)
+if kind == 'c' or kind == 'r' or (kind ~= 'x' and ARGV[10] == '') then
+  call('HSET', schedules, id, ARGV[8])
+  call('HSET', schedules .. ':next', id, ARGV[9])
+end
+return answer({verdict})
+)lua";
+
+/// ARGV[3]: now; ARGV[4]: pending_since; then 15 arguments a task.
+constexpr std::string_view enqueue = R"lua(
+if again then return again end
+local answers = {}
+for i = 5, #ARGV, 15 do answers[#answers + 1] = put_one(i, tonumber(ARGV[3]), ARGV[4]) end
+return answer(answers)
+)lua";
+
+/// ARGV: 3 now, 4 the lease's end in seconds, 5 tasks and 6 bytes of payload at most (0: any), 7 the token's
+/// digits but for the last three, 8 the holder, 9 how many due tasks to make pending at most. Answers when
+/// the next is due, and seven values a lease: id, msg, x, y, c, pending_since, and whether it has its lock.
+constexpr std::string_view claim = R"lua(
+local now, nonce = tonumber(ARGV[3]), string.match(ARGV[8], '^[^:]*')
+local function next_due()
+  local least
+  for set, unit in pairs({['x:due'] = 1, scheduled = 1000000, retry = 1000000}) do
+    local first = call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
+    local at = first[2] and tonumber(first[2]) * unit
+    if at and at < 32503680000000000 and (not least or at < least) then least = at end
+  end
+  return least and string.format('%d', least) or ''
+end
+local function leased(into, id, hash, since, nonce)
+  local lock = hash[5] or hash[6]
+  local n = #into
+  into[n + 1], into[n + 2], into[n + 3], into[n + 4] = id, hash[1], hash[2] or '', hash[3] or ''
+  into[n + 5], into[n + 6] = hash[4] or '', since .. ':' .. nonce
+  into[n + 7] = lock and call('GET', lock) == id and '1' or ''
+end
+if again then
+  local answers = {again[1]}
+  for i = 2, #again, 2 do
+    local hash = call('HMGET', P .. 't:' .. again[i], 'msg', 'x', 'y', 'c', 'unique_key', 'k', 'pending_since', 'w')
+    if hash[1] and hash[8] and hash[7] == again[i + 1] then
+      leased(answers, again[i], hash, hash[7], string.match(hash[8], '^[^:]*'))
+    end
+  end
+  return answers
+end
+-- How many bytes of payload a message has: its second field.
+local function payload_size(msg)
+  local at = 1
+  local function varint()
+    local value, unit = 0, 1
+    while true do
+      local byte = string.byte(msg, at)
+      if not byte then return 0 end
+      at = at + 1
+      value = value + (byte % 128) * unit
+      if byte < 128 then return value end
+      unit = unit * 128
+    end
+  end
+  if string.byte(msg, at) == 10 then
+    at = at + 1
+    local size = varint()
+    at = at + size
+  end
+  if string.byte(msg, at) ~= 18 then return 0 end
+  at = at + 1
+  return varint()
+end
+if call('EXISTS', P .. 'paused') == 1 then return {''} end
+promote(now, tonumber(ARGV[9]))
+local most, bytes_max, bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), 0
+local ids = most > 0 and call('RPOP', P .. 'pending', most) or {}
+local answers, kept, taken, leases = {''}, {''}, {}, {}
+for i, id in ipairs(ids) do
+  local t = P .. 't:' .. id
+  local hash = call('HMGET', t, 'msg', 'x', 'y', 'c', 'unique_key', 'k', 'w', 's')
+  if not hash[1] then
+    call('DEL', t)  -- An id without its task.
+  else
+    if bytes_max > 0 then
+      local size = payload_size(hash[1])
+      if #taken > 0 and bytes + size > bytes_max then
+        for j = #ids, i, -1 do call('RPUSH', P .. 'pending', ids[j]) end
+        break
+      end
+      bytes = bytes + size
+    end
+    local since = ARGV[7] .. string.format('%03d', i)
+    -- Left from an attempt that Go took over, or ended.
+    if hash[7] or hash[8] then call('HDEL', t, 'm', 's', 'l') end
+    call('HSET', t, 'state', 'active', 'pending_since', since, 'w', ARGV[8])
+    taken[#taken + 1] = id
+    leases[#leases + 1] = ARGV[4]
+    leases[#leases + 1] = id
+    kept[#kept + 1] = id
+    kept[#kept + 1] = since
+    leased(answers, id, hash, since, nonce)
+  end
+end
+if #taken > 0 then
+  call('LPUSH', P .. 'active', unpack(taken))
+  call('ZADD', P .. 'lease', unpack(leases))
+end
+answers[1] = next_due()
+kept[1] = answers[1]
+if #taken > 0 then answer(kept) end
+return answers
+)lua";
+
+/// Successes that leave nothing. ARGV[3]: the day; ARGV[4]: when its counters go; then id, pending_since,
+/// nonce, lock and tally of each.
+constexpr std::string_view done = R"lua(
+if again then return again end
+local answers, ids, keys, seen, processed, failed = {}, {}, {}, {}, 0, 0
+for i = 5, #ARGV, 5 do
+  local id = ARGV[i]
+  local t = P .. 't:' .. id
+  local hash = call('HMGET', t, 'state', 'pending_since', 'w')
+  local verdict = seen[id] and 'e' or standing(hash, ARGV[i + 1], ARGV[i + 2])
+  if verdict == 'a' then
+    seen[id] = true
+    ids[#ids + 1] = id
+    keys[#keys + 1] = t
+    release_lock(ARGV[i + 3], id)
+    local tally = ARGV[i + 4]
+    if tally ~= 'n' then processed = processed + 1 end
+    if tally == 'f' then failed = failed + 1 end
+  end
+  answers[#answers + 1] = verdict
+end
+if #ids > 0 then
+  leave_active(ids)
+  call('DEL', unpack(keys))
+  count(ARGV[3], ARGV[4], processed, failed)
+end
+return answer(answers)
+)lua";
+
+/// Any end. ARGV: 3 the day, 4 when its counters go, 5 now, 6 pending_since of what is pending again; then 14
+/// arguments a report: id, pending_since, nonce, tally, where to, score, exact time, msg, y, result, lock,
+/// attempt to keep, whether it has run, how many tasks follow; and 15 for each of these.
+constexpr std::string_view report = R"lua(
+if again then return again end
+local answers, left, processed, failed = {}, {}, 0, 0
+local i = 7
+while i <= #ARGV do
+  local id, where, follow = ARGV[i], ARGV[i + 4], tonumber(ARGV[i + 13])
+  local t = P .. 't:' .. id
+  local hash = call('HMGET', t, 'state', 'pending_since', 'w', 'l', 'f')
+  local verdict = standing(hash, ARGV[i + 1], ARGV[i + 2])
+  if verdict == 'a' then
+    left[#left + 1] = id
+    release_lock(ARGV[i + 10], id)
+    if where == 'gone' then
+      call('DEL', t)
+    else
+      if ARGV[i + 11] ~= '' then
+        local n = call('HINCRBY', t, 'an', 1)
+        call('HSET', t, 'a:' .. n, ARGV[i + 11])
+        if hash[4] then call('HSET', t, 'al:' .. n, hash[4]) end
+        if n > 100 then call('HDEL', t, 'a:' .. (n - 100), 'al:' .. (n - 100)) end
+      end
+      call('HDEL', t, 'pending_since', 'w', 'm', 's', 'l')
+      call('HSET', t, 'msg', ARGV[i + 7])
+      set(t, 'y', ARGV[i + 8])
+      set(t, 'result', ARGV[i + 9])
+      set(t, 'ran', ARGV[i + 12])
+      if where == 'pending' and hash[5] then where = 'front' end
+      enter(id, where, ARGV[i + 5], ARGV[i + 6], nil, ARGV[6])
+    end
+    if ARGV[i + 3] ~= 'n' then processed = processed + 1 end
+    if ARGV[i + 3] == 'f' then failed = failed + 1 end
+    for k = 0, follow - 1 do put_one(i + 14 + 15 * k, tonumber(ARGV[5]), ARGV[6]) end
+  end
+  answers[#answers + 1] = verdict
+  i = i + 14 + 15 * follow
+end
+leave_active(left)
+count(ARGV[3], ARGV[4], processed, failed)
+return answer(answers)
+)lua";
+
+/// ARGV[3]: the lease's new end in seconds; then id, pending_since, nonce, started (1), whether there is
+/// progress (1), the progress, and lines of log. Answers a signal's number, or l for lost.
+constexpr std::string_view beat = R"lua(
+if again then return again end
+local answers = {}
+for i = 4, #ARGV, 7 do
+  local t = P .. 't:' .. ARGV[i]
+  local hash = call('HMGET', t, 'state', 'pending_since', 'w', 's')
+  if standing(hash, ARGV[i + 1], ARGV[i + 2]) == 'a' then
+    call('ZADD', P .. 'lease', ARGV[3], ARGV[i])
+    if ARGV[i + 3] ~= '' then call('HSET', t, 'm', '1') end
+    if ARGV[i + 4] ~= '' then call('HSET', t, 'p', ARGV[i + 5]) end
+    if ARGV[i + 6] ~= '' then call('HSET', t, 'l', (call('HGET', t, 'l') or '') .. ARGV[i + 6]) end
+    answers[#answers + 1] = hash[4] or '0'
+  else
+    answers[#answers + 1] = 'l'
+  end
+end
+return answer(answers)
+)lua";
+
+/// ARGV: 3 now, 4 the new leases' end in seconds, 5 the token's digits but for the last three, 6 the holder,
+/// 7 how many leases, 8 due and 9 ended tasks at most. Answers how many it has promoted and purged, and nine
+/// values a lease that it took: id, msg, x, y, c, token, whether it has its lock, who held it, and
+/// whether it was marked as started.
+constexpr std::string_view sweep = R"lua(
+if again then return again end
+local now = tonumber(ARGV[3])
+local seconds, nonce = math.floor(now / 1000000), string.match(ARGV[6], '^[^:]*')
+local answers = {0, 0}
+local lapsed = call('ZRANGEBYSCORE', P .. 'lease', '-inf', seconds, 'WITHSCORES', 'LIMIT', 0, ARGV[7])
+for i = 1, #lapsed, 2 do
+  local id = lapsed[i]
+  local t = P .. 't:' .. id
+  local hash = call('HMGET', t, 'msg', 'x', 'y', 'c', 'unique_key', 'k', 'state', 'pending_since', 'w', 'm')
+  local ours = hash[8] and hash[9]
+  if not hash[1] or hash[7] ~= 'active' then
+    leave(id, 'active')
+    if not hash[1] then call('DEL', t) end
+  elseif ours or tonumber(lapsed[i + 1]) <= seconds - 30 then
+    local since = ARGV[5] .. string.format('%03d', i)
+    local lock = hash[5] or hash[6]
+    call('HSET', t, 'pending_since', since, 'w', ARGV[6])
+    call('ZADD', P .. 'lease', ARGV[4], id)
+    for _, value in ipairs({id, hash[1], hash[2] or '', hash[3] or '', hash[4] or '', since .. ':' .. nonce,
+                            lock and call('GET', lock) == id and '1' or '', ours and hash[9] or '',
+                            ours and hash[10] or ''}) do
+      answers[#answers + 1] = value
+    end
+  end
+end
+answers[1] = promote(now, tonumber(ARGV[8]))
+local purges = tonumber(ARGV[9])
+local function purge(id, state)
+  local t = P .. 't:' .. id
+  local lock = call('HGET', t, 'unique_key')
+  if lock then release_lock(lock, id) end
+  leave(id, state)
+  call('DEL', t)
+  answers[2] = answers[2] + 1
+end
+for _, kept in ipairs({'completed', 'archived'}) do
+  local ended = call('ZRANGEBYSCORE', P .. 'x:' .. kept, '-inf', now, 'WITHSCORES', 'LIMIT', 0, purges - answers[2])
+  for i = 1, #ended, 2 do
+    local score = call('ZSCORE', P .. kept, ended[i])
+    if score and (kept == 'archived' or fits(tonumber(ended[i + 1]), tonumber(score))) then
+      purge(ended[i], kept)
+    else
+      call('ZREM', P .. 'x:' .. kept, ended[i])
+    end
+  end
+end
+for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'completed', '-inf', seconds, 'LIMIT', 0, purges - answers[2])) do
+  purge(id, 'completed')
+end
+for _, lock in ipairs(call('ZRANGEBYSCORE', P .. 'x:keys', '-inf', now, 'LIMIT', 0, 100)) do
+  call('DEL', lock)
+  call('ZREM', P .. 'x:keys', lock)
+end
+for _, name in ipairs(call('ZRANGEBYSCORE', P .. 'x:stats', '-inf', now, 'LIMIT', 0, 10)) do
+  call('DEL', P .. name)
+  call('ZREM', P .. 'x:stats', name)
+end
+return answer(answers)
+)lua";
+
+/// ARGV[3]: pending_since of what is pending again; then 11 arguments a task: id, and state, msg and y as
+/// they were seen; where to (gone: nowhere; signal: it runs), score, exact time, msg, y, lock, signal's
+/// number. Answers c for changed, s for signalled, and m where the task has moved meanwhile.
+constexpr std::string_view change = R"lua(
+if again then return again end
+local answers, pending, entered, seen = {}, {}, {}, {}
+for i = 4, #ARGV, 11 do
+  local id, where = ARGV[i], ARGV[i + 4]
+  local t = P .. 't:' .. id
+  local hash = call('HMGET', t, 'state', 'msg', 'y', 'group', 'f')
+  if seen[id] or hash[1] ~= ARGV[i + 1] or hash[2] ~= ARGV[i + 2] or (hash[3] or '') ~= ARGV[i + 3] then
+    answers[#answers + 1] = 'm'
+  elseif where == 'signal' then
+    call('HSET', t, 's', ARGV[i + 10])
+    answers[#answers + 1] = 's'
+  else
+    seen[id] = true
+    if hash[1] == 'pending' then pending[#pending + 1] = id else leave(id, hash[1], hash[4]) end
+    release_lock(ARGV[i + 9], id)
+    if where == 'gone' then
+      call('DEL', t)
+    else
+      call('HSET', t, 'msg', ARGV[i + 7])
+      set(t, 'y', ARGV[i + 8])
+      if where == 'pending' and hash[5] then where = 'front' end
+      call('HDEL', t, 'pending_since')
+      entered[#entered + 1] = {id, where, ARGV[i + 5], ARGV[i + 6]}
+    end
+    answers[#answers + 1] = 'c'
+  end
+end
+-- Out of the line first, all at once: one may go to its end.
+leave_list(P .. 'pending', pending)
+for _, each in ipairs(entered) do enter(each[1], each[2], each[3], each[4], nil, ARGV[3]) end
+return answer(answers)
+)lua";
+
+/// ARGV[3]: the time in seconds; then ids of active tasks.
+constexpr std::string_view bury = R"lua(
+for i = 4, #ARGV do
+  local id = ARGV[i]
+  leave(id, 'active')
+  call('HDEL', P .. 't:' .. id, 'pending_since', 'w', 'm', 's', 'l')
+  enter(id, 'archived', ARGV[3], '')
+end
+return #ARGV - 3
+)lua";
+
+/// The parts one after the other.
+template <class... Parts>
+std::string joined(const Parts&... parts) {
+  std::string text;
+  (text.append(parts), ...);
+  return text;
+}
+
+}  // namespace
+
+const redis::Script& enqueue_plain_script() {
+  static const std::string text = joined(prelude, enqueue_plain);
+  static const redis::Script script{text};
+  return script;
+}
+
+const redis::Script& enqueue_script() {
+  static const std::string text = joined(prelude, places, enqueueing, enqueue);
+  static const redis::Script script{text};
+  return script;
+}
+
+const redis::Script& fire_script() {
+  static const std::string text = joined(prelude, places, enqueueing, fire);
+  static const redis::Script script{text};
+  return script;
+}
+
+const redis::Script& claim_script() {
+  static const std::string text = joined(prelude, places, promoting, claim);
+  static const redis::Script script{text};
+  return script;
+}
+
+const redis::Script& done_script() {
+  static const std::string text = joined(prelude, places, fence, counting, done);
+  static const redis::Script script{text};
+  return script;
+}
+
+const redis::Script& report_script() {
+  static const std::string text = joined(prelude, places, enqueueing, fence, counting, report);
+  static const redis::Script script{text};
+  return script;
+}
+
+const redis::Script& beat_script() {
+  static const std::string text = joined(prelude, fence, beat);
+  static const redis::Script script{text};
+  return script;
+}
+
+const redis::Script& sweep_script() {
+  static const std::string text = joined(prelude, places, promoting, sweep);
+  static const redis::Script script{text};
+  return script;
+}
+
+const redis::Script& bury_script() {
+  static const std::string text = joined(prelude, places, bury);
+  static const redis::Script script{text};
+  return script;
+}
+
+const redis::Script& change_script() {
+  static const std::string text = joined(prelude, places, change);
+  static const redis::Script script{text};
+  return script;
+}
+
+}  // namespace tidemill::redis_store

@@ -1,0 +1,136 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tidemill/store.hpp>
+
+#include "drivers/redis/client.hpp"
+#include "stores/redis/documents.hpp"
+#include "stores/redis/locks.hpp"
+#include "stores/redis/record.hpp"
+#include "stores/redis/redis_store.hpp"
+#include "stores/redis/shared.hpp"
+#include "stores/redis/waiter.hpp"
+
+namespace tidemill::redis_store {
+
+/// How many tasks one script works on: some 0.3 ms of Redis.
+inline constexpr std::size_t script_tasks = 50;
+/// How often a task is written anew for another one to replace, because that one has changed meanwhile.
+inline constexpr int replaces_max = 5;
+
+/// The verbs are in files of their names, lists in find.cpp, what operators do in change.cpp and catalog.cpp.
+class RedisStore final : public Store, public Catalog {
+ public:
+  RedisStore(redis::Options options, const Clock* clock);
+  /// Throws Error{unavailable} when no server answers, or one that is too old.
+  void check_server();
+
+  std::vector<Enqueued> enqueue(std::span<const Task> tasks, const Call& call, Transaction* inside) override;
+  Claimed claim(const Claim& claim, const Call& call) override;
+  std::vector<Reported> report(std::span<const Report> reports, const Call& call) override;
+  Renewed renew(const tidemill::WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
+                std::span<const Stat> stats, const Call& call) override;
+  Swept sweep(std::string_view worker, Duration lease, std::size_t limit, const Call& call) override;
+  Wake wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,
+            std::stop_token stop) override;
+  TimePoint now() override;
+  const Capabilities& capabilities() const noexcept override { return capabilities_; }
+  std::vector<Concern> concerns() override;
+  Catalog* catalog() noexcept override { return this; }
+  Locks* locks() noexcept override { return &locks_; }
+  Documents* documents() noexcept override { return &documents_; }
+
+  Page find(const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,
+            const Call& call) override;
+  std::vector<std::optional<Task>> get(std::span<const Ref> refs, const Call& call) override;
+  std::vector<Attempt> attempts(const Ref& ref, const Call& call) override;
+  std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) override;
+  std::vector<QueueInfo> queues(const Call& call) override;
+  void pause(std::string_view queue, bool paused, const Call& call) override;
+  std::vector<tidemill::WorkerInfo> workers(const Call& call) override;
+  bool signal(std::string_view worker, Signal signal, const Call& call) override;
+  std::vector<StoredSchedule> schedules(std::optional<TimePoint> due_by, const Call& call) override;
+  std::vector<bool> put_schedules(std::span<const PutSchedule> puts, const Call& call) override;
+  std::size_t erase_schedules(std::span<const std::string> ids, const Call& call) override;
+  std::vector<Stat> stats(std::string_view queue, Span span, TimePoint from, TimePoint to,
+                          const Call& call) override;
+
+ private:
+  /// The commands of one call, each with the items that it is about.
+  struct Batch {
+    std::vector<redis::Command> commands = {};
+    std::vector<std::vector<std::size_t>> items = {};
+    redis::Command& add(redis::Command command);
+  };
+
+  /// A script's command, with the session of the call; `part` numbers the call's scripts.
+  static redis::Command script(const redis::Script& script, std::string_view queue, const Call& call,
+                               std::size_t part);
+  std::vector<redis::Reply> exec(const std::vector<redis::Command>& commands, const Call& call);
+  /// Throws what isn't an answer.
+  redis::Reply ask(const redis::Command& command, const Call& call);
+  /// The store's time when the answers came.
+  TimePoint time_of(const redis::Reply& time) const;
+  static redis::Command time_command();
+  /// Names the queues to those who list them, if this object has not done so of late.
+  void name_queues(const std::vector<std::string_view>& queues, std::vector<redis::Command>& commands);
+
+  // enqueue.cpp
+  /// Why the task can't be taken; empty when it can.
+  std::string refusal(const Task& task) const;
+  /// As it will be stored: what the caller left open is filled in.
+  static Task filled(const Task& given, TimePoint now);
+  /// What a script's verdict on the task means.
+  static Enqueued to_answer(const std::string& verdict, const Task& task);
+  void add_task(redis::Command& command, const Task& task, TimePoint now, std::string_view over) const;
+  std::vector<Enqueued> put_tasks(const std::vector<const Task*>& tasks, const Call& call, std::size_t& part);
+  Enqueued fire(const Task& task, const Call& call, std::size_t& part);
+
+  // claim.cpp
+  std::vector<redis::Command> claim_commands(const Claim& claim, const Want& want, const Claimed& so_far,
+                                             const Call& call, std::size_t& part) const;
+  /// Moves a task whose message doesn't decode to the archive, where it harms nobody.
+  void bury(std::string_view queue, const std::string& id, const Call& call);
+
+  // report.cpp
+  void add_report(redis::Command& command, const Report& report, const Call& call) const;
+  /// How many tasks follow in the same write, and these.
+  void add_following(redis::Command& command, const Report& report, const Call& call, std::size_t& part);
+  bool holds(const Lease& lease, const Call& call);
+
+  // renew.cpp
+  bool cancelled_by_go(const Lease& lease, TimePoint now);
+
+  // change.cpp
+  struct Seen {
+    Fields fields = {};
+    std::optional<Task> task = {};
+  };
+  static std::optional<Changed> refuse_change(const std::optional<Task>& task, const Change& change);
+  void add_change(redis::Command& command, const Seen& seen, const Change& change, const Call& call) const;
+
+  // find.cpp
+  std::vector<Seen> look(std::span<const Ref> refs, const Call& call);
+  std::vector<std::string> queue_names(const Call& call);
+  /// Ids from the so-manieth place of a state's own order.
+  std::vector<std::string> ids_at(std::string_view queue, State state, std::int64_t place, std::size_t count,
+                                  const Call& call);
+
+  const Clock* clock_;
+  Capabilities capabilities_;
+  redis::Client client_;
+  RedisLocks locks_;
+  RedisDocuments documents_;
+  Waiter waiter_;
+  std::mutex mutex_;
+  std::map<std::string, std::chrono::steady_clock::time_point, std::less<>> named_;  ///< Guarded by mutex_.
+};
+
+}  // namespace tidemill::redis_store

@@ -1,0 +1,252 @@
+// What only the Redis store can meet: lost answers, foreign hands in its keys, and a server in trouble.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+
+#include <tidemill/error.hpp>
+#include <tidemill/locks.hpp>
+#include <tidemill/store.hpp>
+
+#include "drivers/redis/client.hpp"
+#include "redis_cluster.hpp"
+#include "redis_server.hpp"
+
+namespace tidemill {
+
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+using tidemill::testing::RedisCluster;
+using tidemill::testing::RedisServer;
+
+class RedisStoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    TIDEMILL_NEEDS_REDIS();
+    server_.emplace();
+    redis_.emplace(redis::Options{.addresses = {server_->address()}});
+    store_ = open(server_->url());
+  }
+
+  Call call() { return {.now = store_->now(), .session = 7, .number = ++calls_, .deadline = {}}; }
+
+  static Task task(std::string id, std::string queue = "q") {
+    Task task;
+    task.ref = {std::move(queue), std::move(id)};
+    task.kind = "kind";
+    task.payload = "payload";
+    return task;
+  }
+  Enqueued put(const Task& task) { return store_->enqueue({&task, 1}, call()).at(0); }
+  Claimed claim(const Call& call, std::string_view queue = "q", std::size_t most = 10) {
+    const Want want{queue, most};
+    return store_->claim({.worker = "w", .wants = {&want, 1}, .count_max = most, .lease = 25s}, call);
+  }
+  static Report success(const Lease& lease) {
+    Report report;
+    report.lease = &lease;
+    report.tally = Tally::success;
+    return report;
+  }
+  redis::Reply ask(std::string_view name, std::initializer_list<std::string_view> arguments) {
+    redis::Command command{name};
+    for (const std::string_view argument : arguments) command.add(argument);
+    return redis_->exec(command);
+  }
+  State state_of(const std::string& id, const std::string& queue = "q") {
+    const Ref ref{queue, id};
+    const auto found = store_->catalog()->get({&ref, 1}, call()).at(0);
+    return found ? found->state : State::gone;
+  }
+
+  std::optional<RedisServer> server_;
+  std::optional<redis::Client> redis_;
+  std::unique_ptr<Store> store_;
+  std::uint64_t calls_ = 0;
+};
+
+std::vector<std::string> tokens(const Claimed& claimed) {
+  std::vector<std::string> all;
+  for (const Lease& lease : claimed.leases) all.push_back(lease.token);
+  return all;
+}
+
+// Why: rule 10; an answer that was lost is asked for again. How: each verb twice with one call, and what came
+// of it.
+TEST_F(RedisStoreTest, ARepeatedCallIsAnsweredAsTheFirst) {
+  const std::vector<Task> tasks = {task("a"), task("b"), task("a")};
+  const Call enqueues = call();
+  for (int i = 0; i < 2; ++i) {
+    const auto answers = store_->enqueue(tasks, enqueues);
+    EXPECT_EQ(answers[0].put, Put::created) << i;
+    EXPECT_EQ(answers[1].put, Put::created) << i;
+    EXPECT_EQ(answers[2].put, Put::exists) << i;
+  }
+  const Call claims = call();
+  const Claimed claimed = claim(claims);
+  ASSERT_EQ(claimed.leases.size(), 2U);
+  EXPECT_EQ(tokens(claim(claims)), tokens(claimed));
+  EXPECT_THAT(claim(call()).leases, IsEmpty());
+
+  const std::vector<Report> reports = {success(claimed.leases[0])};
+  const Call ends = call();
+  for (int i = 0; i < 2; ++i) EXPECT_THAT(store_->report(reports, ends), ElementsAre(Reported::applied)) << i;
+  EXPECT_THAT(store_->report(reports, call()), ElementsAre(Reported::ended));
+  EXPECT_EQ(ask("GET", {"asynq:{q}:processed"}).text, "1");
+}
+
+// Why: a plain task costs what Asynq's does. How: look at its hash, as the client makes its ids.
+TEST_F(RedisStoreTest, APlainTaskIsAsynqsThreeFields) {
+  Task plain = task("01a1fe5d-5178-7c40-8f11-5b2d9a6e4c01");
+  plain.timeout = 30min;  // None at all is what Asynq can't say.
+  put(plain);
+  std::set<std::string> fields;
+  for (const auto& field : ask("HKEYS", {"asynq:{q}:t:01a1fe5d-5178-7c40-8f11-5b2d9a6e4c01"}).items)
+    fields.insert(field.text);
+  fields.erase("c");  // That id is of another day.
+  EXPECT_THAT(fields, ElementsAre("msg", "pending_since", "state"));
+  EXPECT_THAT(ask("KEYS", {"asynq:{q}:x:s:*"}).items.size(), 1U) << "the last answer of the session";
+}
+
+// Why: an id without its task breaks Go's tools and would be claimed for ever. How: one between two good
+// ones; and one that is active.
+TEST_F(RedisStoreTest, AnIdWithoutItsTaskIsDropped) {
+  put(task("a"));
+  ask("LPUSH", {"asynq:{q}:pending", "ghost"});
+  put(task("b"));
+  const Claimed claimed = claim(call());
+  ASSERT_EQ(claimed.leases.size(), 2U);
+  EXPECT_EQ(ask("LLEN", {"asynq:{q}:active"}).integer, 2);
+  ask("LPUSH", {"asynq:{q}:active", "dead"});
+  ask("ZADD", {"asynq:{q}:lease", "1", "dead"});
+  EXPECT_THAT(store_->sweep("s", 25s, 10, call()).taken, IsEmpty());
+  EXPECT_EQ(ask("LLEN", {"asynq:{q}:active"}).integer, 2);
+  EXPECT_EQ(ask("EXISTS", {"asynq:{q}:t:dead"}).integer, 0);
+}
+
+// Why: a message that nobody can read makes Go's recoverer fail for all queues while it is active. How: one
+// such among good ones: it goes to the archive, and the worker goes on.
+TEST_F(RedisStoreTest, AnUnreadableMessageIsArchived) {
+  put(task("a"));
+  ask("HSET", {"asynq:{q}:t:bad", "msg", "\x0a\xff", "state", "pending"});
+  ask("LPUSH", {"asynq:{q}:pending", "bad"});
+  put(task("b"));
+  EXPECT_EQ(claim(call()).leases.size(), 2U);
+  EXPECT_EQ(ask("HGET", {"asynq:{q}:t:bad", "state"}).text, "archived");
+  EXPECT_EQ(ask("ZCARD", {"asynq:{q}:archived"}).integer, 1);
+  EXPECT_EQ(ask("ZCARD", {"asynq:{q}:lease"}).integer, 2);
+}
+
+// Why: keys of another type are somebody's mistake, and must not be overwritten. How: a text where the list
+// should be.
+TEST_F(RedisStoreTest, AKeyOfAnotherTypeIsAClearError) {
+  ask("SET", {"asynq:{q}:pending", "text"});
+  const Enqueued answer = put(task("a"));
+  EXPECT_EQ(answer.put, Put::failed);
+  EXPECT_THAT(answer.why, HasSubstr("WRONGTYPE"));
+  EXPECT_THROW(claim(call()), Error);
+  EXPECT_EQ(ask("GET", {"asynq:{q}:pending"}).text, "text");
+  EXPECT_EQ(put(task("a", "other")).put, Put::created);
+}
+
+// Why: an operator may flush the scripts at any time. How: before each call.
+TEST_F(RedisStoreTest, FlushedScriptsAreLoadedAgain) {
+  for (int i = 0; i < 3; ++i) {
+    ask("SCRIPT", {"FLUSH"});
+    EXPECT_EQ(put(task(fmt::format("t{}", i))).put, Put::created);
+    ask("SCRIPT", {"FLUSH"});
+    const Claimed claimed = claim(call());
+    ASSERT_EQ(claimed.leases.size(), 1U);
+    ask("SCRIPT", {"FLUSH"});
+    const Report report = success(claimed.leases[0]);
+    EXPECT_THAT(store_->report({&report, 1}, call()), ElementsAre(Reported::applied));
+  }
+}
+
+// Why: a full Redis takes nothing, says so, and keeps what it has. How: no memory at all, then enough.
+TEST_F(RedisStoreTest, AFullServerRefusesAndLosesNothing) {
+  put(task("a"));
+  ask("CONFIG", {"SET", "maxmemory", "1"});
+  const Enqueued answer = put(task("b"));
+  EXPECT_EQ(answer.put, Put::failed);
+  EXPECT_THAT(answer.why, HasSubstr("OOM"));
+  ask("CONFIG", {"SET", "maxmemory", "0"});
+  EXPECT_EQ(state_of("a"), State::pending);
+  EXPECT_EQ(state_of("b"), State::gone);
+  EXPECT_EQ(put(task("b")).put, Put::created);
+}
+
+// Why: names that Redis or Go can't take are refused before anything is written. How: braces, blanks, bytes.
+TEST_F(RedisStoreTest, NamesThatGoCannotReadAreRefused) {
+  for (const std::string queue : {"", "  ", "a{b", "}"})
+    EXPECT_EQ(put(task("a", queue)).put, Put::invalid) << queue;
+  Task bytes = task("a");
+  bytes.kind = "\xff";
+  EXPECT_EQ(put(bytes).put, Put::invalid);
+  EXPECT_EQ(ask("DBSIZE", {}).integer, 0);
+}
+
+// Why: Go's forwarder must not run a task of ours before its time, and ours runs it at its very instant. How:
+// the scores of a task that is due within a second.
+TEST_F(RedisStoreTest, ScoresAreRoundedUp) {
+  Task late = task("a");
+  late.state = State::scheduled;
+  late.run_at = TimePoint{1893456000s + 1us};
+  put(late);
+  EXPECT_EQ(ask("ZSCORE", {"asynq:{q}:scheduled", "a"}).text, "1893456001");
+  EXPECT_EQ(ask("ZSCORE", {"asynq:{q}:x:due", "a"}).text, "1893456000000001");
+}
+
+// Why: a queue is on one node of a cluster, and every script keeps to it. How: tasks of many queues, all
+// verbs.
+TEST(RedisClusterStoreTest, QueuesSpreadOverTheNodes) {
+  TIDEMILL_NEEDS_REDIS();
+  const RedisCluster cluster;
+  const auto store = open(cluster.url());
+  std::uint64_t number = 0;
+  const auto call = [&] {
+    return Call{.now = store->now(), .session = 1, .number = ++number, .deadline = {}};
+  };
+  std::vector<Task> tasks;
+  for (int i = 0; i < 200; ++i) {
+    Task& task = tasks.emplace_back();
+    task.ref = {fmt::format("q{}", i % 20), fmt::format("t{}", i)};
+    task.kind = "kind";
+  }
+  for (const Enqueued& answer : store->enqueue(tasks, call()))
+    ASSERT_EQ(answer.put, Put::created) << answer.why;
+  EXPECT_EQ(store->catalog()->queues(call()).size(), 20U);
+
+  std::vector<std::string> queues;
+  std::vector<Want> wants;
+  for (int i = 0; i < 20; ++i) queues.push_back(fmt::format("q{}", i));
+  for (const std::string& queue : queues) wants.push_back({queue, 200});
+  const Claimed claimed =
+      store->claim({.worker = "w", .wants = wants, .count_max = 200, .lease = 25s}, call());
+  ASSERT_EQ(claimed.leases.size(), 200U);
+  std::vector<Beat> beats;
+  std::vector<Report> reports;
+  for (const Lease& lease : claimed.leases) {
+    beats.push_back({.lease = &lease});
+    reports.push_back({.lease = &lease, .tally = Tally::success});
+  }
+  const WorkerInfo worker{.id = "w", .host = "host", .state = "running"};
+  EXPECT_THAT(store->renew(worker, beats, 25s, {}, call()).leases, ::testing::Each(Signal::none));
+  EXPECT_EQ(store->catalog()->workers(call()).size(), 1U);
+  EXPECT_THAT(store->report(reports, call()), ::testing::Each(Reported::applied));
+  EXPECT_EQ(store->locks()->acquire("l", "me", 10s, call()).owner, "me");
+  const PutSchedule schedule{.schedule = {.id = "s", .rule = "{}"}};
+  EXPECT_THROW(store->catalog()->put_schedules({&schedule, 1}, call()), Error);
+}
+
+}  // namespace
+
+}  // namespace tidemill
