@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures Tidemill and its peers in turn, on this machine, in one run, and prints the table of bench/README.md.
 #
-#   bench/run.sh [--tasks N] [--backlog N] [--rounds N] [--peers beanstalkd,river,huey | --peers none] [--dir DIR]
+#   bench/run.sh [--tasks N] [--backlog N] [--rounds N] [--peers beanstalkd,river,huey,asynq | --peers none] [--dir DIR]
 #
 # Each program prints a line of JSON a workload; the table shows medians over the rounds, and first what the disk
 # itself can do, for that differs most between machines. The peers are optional: one that can't be installed is left
@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-tasks=100000 backlog=2000000 rounds=3 peers=beanstalkd,river,huey dir=$(mktemp -d)
+tasks=100000 backlog=2000000 rounds=3 peers=beanstalkd,river,huey,asynq dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 while [ $# -gt 0 ]; do
   case $1 in
@@ -44,22 +44,38 @@ server_round() { ./rest.py "$dir" --tidemill "$tidemill" >> "$results" || say "t
 
 go_ready() {
   command -v go > /dev/null || { say "no Go here: $1 is left out"; return 1; }
-  (cd peers/go && go build -o "$dir/" ./beanstalkd ./river) && return
+  (cd peers/go && go build -o "$dir/" ./beanstalkd ./river ./asynq) && return
   say "the Go peers don't build: $1 is left out"
   return 1
 }
 
-beanstalkd_round() {
-  local port=51300 server
-  # A port may be taken, also by what is left of a connection that has ended.
+# start_free COMMAND PORT_OPTION...: starts a server on a port from 51300 on that is free, also of what is left of a
+# connection that has ended. Sets server and port.
+start_free() {
+  port=51300
   while true; do
-    beanstalkd -l 127.0.0.1 -p "$port" 2> /dev/null & server=$!
+    "$@" "$port" > /dev/null 2>&1 & server=$!
     until (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || ! kill -0 "$server" 2> /dev/null; do sleep 0.05; done
-    if kill -0 "$server" 2> /dev/null; then break; fi
+    if kill -0 "$server" 2> /dev/null; then return; fi
     port=$((port + 1))
   done
+}
+
+stop_server() { kill "$server" && wait "$server" 2> /dev/null || true; }
+
+beanstalkd_round() {
+  start_free beanstalkd -l 127.0.0.1 -p
   "$dir/beanstalkd" "$tasks" "127.0.0.1:$port" >> "$results" || say "beanstalkd failed"
-  kill "$server" && wait "$server" 2> /dev/null || true
+  stop_server
+}
+
+# In memory only, so that the disk is not what is measured.
+redis_round() {
+  start_free redis-server --bind 127.0.0.1 --save "" --dir "$dir" --port
+  "$tidemill" bench --store "redis://127.0.0.1:$port/0" --tasks "$tasks" --json >> "$results" || say "Redis failed"
+  redis-cli -p "$port" FLUSHALL > /dev/null
+  if wanted asynq; then "$dir/asynq" "$tasks" "127.0.0.1:$port" >> "$results" || say "Asynq failed"; fi
+  stop_server
 }
 
 river_round() {
@@ -74,6 +90,9 @@ huey_round() {
 
 server=yes
 command -v wrk > /dev/null || { say "wrk is not installed (apt-get install wrk): the server is left out"; server=; }
+redis=yes
+command -v redis-server > /dev/null || { say "no redis-server (apt-get install redis-server): left out"; redis=; }
+if wanted asynq && ! go_ready Asynq; then peers=${peers/asynq/}; fi
 if wanted beanstalkd && ! { command -v beanstalkd > /dev/null && go_ready beanstalkd; }; then
   say "beanstalkd is not installed (apt-get install beanstalkd): left out"; peers=${peers/beanstalkd/}
 fi
@@ -88,6 +107,7 @@ for ((round = 1; round <= rounds; round++)); do
   ours
   if [ "$server" ]; then server_round; fi
   if wanted beanstalkd; then beanstalkd_round; fi
+  if [ "$redis" ]; then redis_round; fi
   if wanted river; then river_round; fi
   if wanted huey; then huey_round; fi
 done
