@@ -21,7 +21,7 @@ const redis::Reply& checked(const redis::Reply& reply) {
       throw Error{reply.refused("WRONGTYPE") ? ErrorKind::corrupt : ErrorKind::unavailable,
                   fmt::format("Redis refused: {}", trouble(reply))};
     default:
-      return reply;
+      return reply;  // NOLINT(bugprone-return-const-ref-from-parameter): for use in the same expression
   }
 }
 

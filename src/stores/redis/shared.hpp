@@ -6,7 +6,8 @@
 
 namespace tidemill::redis_store {
 
-/// Throws for a reply that is no answer: Error{unavailable}, {unknown_outcome} or {corrupt}.
+/// The reply itself, as long as that lives. Throws for one that is no answer: Error{unavailable},
+/// {unknown_outcome} or {corrupt}.
 const redis::Reply& checked(const redis::Reply& reply);
 /// What went wrong with a reply, for people.
 std::string trouble(const redis::Reply& reply);
