@@ -20,13 +20,6 @@
 
 namespace tidemill::redis {
 
-/// A server refused to let us in, and will do so again: wrong password, no such database. `what` begins with
-/// the server's code.
-class Refused : public Failure {
- public:
-  using Failure::Failure;
-};
-
 /// How to get in.
 struct Login {
   std::string user = {}, password = {};

@@ -136,7 +136,7 @@ bool TlsStream::shake_hands() {
   const long verified = SSL_get_verify_result(ssl_);
   if (verified != X509_V_OK && SSL_get_error(ssl_, result) == SSL_ERROR_SSL) {
     ERR_clear_error();
-    throw Failure{fmt::format("TLS: the server's certificate: {}", X509_verify_cert_error_string(verified))};
+    throw Refused{fmt::format("TLS: the server's certificate: {}", X509_verify_cert_error_string(verified))};
   }
   not_now(result, reading_needs_);
   return false;
