@@ -89,9 +89,11 @@ class Call {
 
   /// It will be tried again, but not before.
   void later(Deadline when) { wake_ = std::min(wake_.value_or(when), when); }
-  /// It has not been sent in this round.
-  static void not_sent(Job& job, const std::string& reason) {
-    if (job.reply.kind != Reply::Kind::error) job.reply = {.kind = Reply::Kind::unsent, .text = reason};
+  /// It has not been sent in this round. What an earlier one met says more than that the time is up.
+  void not_sent(Job& job, const std::string& reason) const {
+    const bool late = Clock::now() >= deadline_ && !job.reply.text.empty();
+    if (job.reply.kind != Reply::Kind::error && !late)
+      job.reply = {.kind = Reply::Kind::unsent, .text = reason};
   }
   static void finish(Job& job, Reply reply) {
     job.reply = std::move(reply);
