@@ -60,6 +60,12 @@ State first_state(const EnqueueOptions& options) {
 
 }  // namespace
 
+std::size_t bytes_of(const Task& task) noexcept {
+  std::size_t bytes = task.kind.size() + task.payload.size();
+  for (const auto& [name, value] : task.headers) bytes += name.size() + value.size();
+  return bytes;
+}
+
 std::string key_of(std::string_view kind, std::string_view payload) {
   std::string text;
   text.reserve(kind.size() + payload.size() + 1);

@@ -25,6 +25,8 @@ inline constexpr std::size_t name_bytes_max = 255;
 Task admit(std::string_view kind, std::string payload, const EnqueueOptions& options,
            const Capabilities& capabilities);
 
+/// What `Capabilities::task_bytes_max` bounds: kind, payload and headers.
+std::size_t bytes_of(const Task& task) noexcept;
 /// The unique key of a task that names none: of one length, whatever kind and payload; SHA-256, as two that
 /// meet would lose a task.
 std::string key_of(std::string_view kind, std::string_view payload);

@@ -37,10 +37,11 @@ std::uint16_t crc(std::string_view bytes) noexcept {
 
 }  // namespace
 
-Script::Script(std::string_view text) : text_(text), digest_{} {
+Script::Script(std::initializer_list<std::string_view> parts) : digest_{} {
+  for (const std::string_view part : parts) text_.append(part);
   std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
   unsigned size = 0;
-  if (EVP_Digest(text.data(), text.size(), hash.data(), &size, EVP_sha1(), nullptr) != 1)
+  if (EVP_Digest(text_.data(), text_.size(), hash.data(), &size, EVP_sha1(), nullptr) != 1)
     throw Failure{"OpenSSL has no SHA-1"};
   static constexpr char digits[] = "0123456789abcdef";
   for (std::size_t i = 0; i < digest_.size(); ++i)

@@ -4,21 +4,23 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
 namespace tidemill::redis {
 
-/// A Lua script, compiled once by each server. Lives as long as the program.
+/// A Lua script, compiled once by each server. Outlives the commands that are made of it.
 class Script {
  public:
-  explicit Script(std::string_view text);
+  /// The text is these, one after the other.
+  explicit Script(std::initializer_list<std::string_view> parts);
   std::string_view text() const noexcept { return text_; }
   /// SHA-1 in lower-case hexadecimal digits, by which EVALSHA knows it.
   std::string_view digest() const noexcept { return {digest_.data(), digest_.size()}; }
 
  private:
-  std::string_view text_;
+  std::string text_;
   std::array<char, 40> digest_;
 };
 

@@ -7,6 +7,7 @@
 
 #include <tidemill/error.hpp>
 
+#include "core/filter.hpp"
 #include "core/transitions.hpp"
 #include "stores/memory/store_impl.hpp"
 
@@ -21,22 +22,6 @@ constexpr auto worker_alive = 1min;
 /// Rows that `find` looks at between two looks at the clock; so many at least in any call, so that each goes
 /// on.
 constexpr std::size_t rows_a_look = 64;
-
-bool matches_kind(const std::string& pattern, const std::string& kind) {
-  if (pattern.empty()) return true;
-  if (pattern.back() != '*') return kind == pattern;
-  return kind.starts_with(std::string_view{pattern}.substr(0, pattern.size() - 1));
-}
-
-bool matches(const Filter& filter, const Task& task) {
-  const auto contains = [&](const std::string& field) {
-    return field.find(filter.text) != std::string::npos;
-  };
-  return (filter.queue.empty() || task.ref.queue == filter.queue) && matches_kind(filter.kind, task.kind) &&
-         (filter.group.empty() || task.group == filter.group) && filter.states.has(task.state) &&
-         (filter.text.empty() || contains(task.ref.id) || contains(task.payload) || contains(task.error)) &&
-         (!filter.created_before || *task.created_at < *filter.created_before);
-}
 
 /// A cursor is the position of the last row that was looked at: it needs no row to be there any more.
 std::string to_cursor(const Position& place) {

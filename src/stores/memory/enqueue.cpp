@@ -3,6 +3,7 @@
 
 #include <tidemill/error.hpp>
 
+#include "core/rules.hpp"
 #include "core/transitions.hpp"
 #include "stores/memory/store_impl.hpp"
 
@@ -10,19 +11,13 @@ namespace tidemill::memory {
 
 namespace {
 
-std::size_t size_of(const Task& task) {
-  std::size_t size = task.kind.size() + task.payload.size();
-  for (const auto& [name, value] : task.headers) size += name.size() + value.size();
-  return size;
-}
-
 /// Why the task can't be taken; empty when it can.
 std::string refusal(const Task& task, const Capabilities& capabilities) {
   if (!allowed(State::gone, task.state)) {
     return fmt::format("a task can't begin as {}; it begins as scheduled, pending, aggregating or held",
                        to_string(task.state));
   }
-  const std::size_t size = size_of(task);
+  const std::size_t size = rules::bytes_of(task);
   if (size > capabilities.task_bytes_max) {
     return fmt::format("kind, payload and headers have {} bytes; {} are allowed", size,
                        capabilities.task_bytes_max);

@@ -1,5 +1,4 @@
 // What operators do to tasks.
-#include <map>
 
 #include "core/transitions.hpp"
 #include "stores/redis/keys.hpp"
@@ -85,7 +84,6 @@ std::vector<Changed> RedisStore::change(std::span<const Ref> refs, const Change&
     for (const std::size_t i : left) wanted.push_back(refs[i]);
     const auto seen = look(wanted, call);
     Batch batch;
-    std::map<std::string_view, std::size_t> open;
     std::vector<redis::Command> news;
     for (std::size_t n = 0; n < left.size(); ++n) {
       const std::size_t i = left[n];
@@ -94,15 +92,12 @@ std::vector<Changed> RedisStore::change(std::span<const Ref> refs, const Change&
         answers[i] = *refused;
         continue;
       }
-      const auto found = open.find(refs[i].queue);
-      if (found == open.end() || batch.items[found->second].size() == script_tasks) {
-        batch.add(script(change_script(), refs[i].queue, call, part++))
-            .add(std::to_string(micros(call.now)) + "000");
-        open[refs[i].queue] = batch.commands.size() - 1;
-      }
-      const std::size_t at = open[refs[i].queue];
-      add_change(batch.commands[at], seen[n], change, call);
-      batch.items[at].push_back(i);
+      redis::Command& command = batch.take(i, refs[i].queue, change_script(), [&] {
+        auto begun = script(change_script(), refs[i].queue, call, part++);
+        begun.add(since_of(call.now));
+        return begun;
+      });
+      add_change(command, seen[n], change, call);
       if (task->state != State::active) continue;
       // Go's channel names no queue, so that it is used only where Go's dequeue has taken our number away.
       if (!seen[n].fields.since.empty()) {

@@ -119,8 +119,7 @@ Document to_document(std::string_view folder, std::string_view name, const redis
 
 std::vector<std::optional<Document>> RedisDocuments::get(std::span<const DocumentName> names,
                                                          const Call& call) {
-  static const std::string text = std::string{common} + std::string{get_text};
-  static const redis::Script script{text};
+  static const redis::Script script{common, get_text};
   for (const DocumentName& each : names) rules::check_document(each.folder, each.name);
   std::vector<std::optional<Document>> answers;
   if (names.empty()) return answers;
@@ -138,8 +137,7 @@ std::vector<std::optional<Document>> RedisDocuments::get(std::span<const Documen
 
 std::vector<std::optional<std::uint64_t>> RedisDocuments::put(std::span<const Document> documents,
                                                               const Call& call) {
-  static const std::string text = std::string{common} + std::string{put_text};
-  static const redis::Script script{text};
+  static const redis::Script script{common, put_text};
   for (const Document& each : documents) rules::check_document(each);
   std::vector<std::optional<std::uint64_t>> answers;
   if (documents.empty()) return answers;
@@ -157,8 +155,7 @@ std::vector<std::optional<std::uint64_t>> RedisDocuments::put(std::span<const Do
 }
 
 std::vector<bool> RedisDocuments::erase(std::span<const EraseDocument> documents, const Call& call) {
-  static const std::string text = std::string{common} + std::string{erase_text};
-  static const redis::Script script{text};
+  static const redis::Script script{common, erase_text};
   for (const EraseDocument& each : documents) rules::check_document(each.folder, each.name);
   std::vector<bool> answers;
   if (documents.empty()) return answers;
@@ -173,8 +170,7 @@ std::vector<bool> RedisDocuments::erase(std::span<const EraseDocument> documents
 
 std::vector<Document> RedisDocuments::list(std::string_view folder, std::string_view after, std::size_t limit,
                                            const Call& call) {
-  static const std::string text = std::string{common} + std::string{list_text};
-  static const redis::Script script{text};
+  static const redis::Script script{common, list_text};
   auto command = begin(script, call);
   command.add(folder).add(after).add(limit).reads();
   const redis::Reply reply = ask_shared(client_, command, call);
@@ -185,8 +181,7 @@ std::vector<Document> RedisDocuments::list(std::string_view folder, std::string_
 }
 
 std::size_t RedisDocuments::purge(std::size_t limit, const Call& call) {
-  static const std::string text = std::string{common} + std::string{purge_text};
-  static const redis::Script script{text};
+  static const redis::Script script{common, purge_text};
   auto command = begin(script, call);
   return static_cast<std::size_t>(ask_shared(client_, command.add(limit).repeatable(), call).integer);
 }

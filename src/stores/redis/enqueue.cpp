@@ -1,11 +1,11 @@
 // How tasks come in.
 #include <algorithm>
-#include <map>
 
 #include <fmt/format.h>
 
 #include <tidemill/error.hpp>
 
+#include "core/rules.hpp"
 #include "core/transitions.hpp"
 #include "core/utf8.hpp"
 #include "stores/redis/keys.hpp"
@@ -17,12 +17,6 @@ namespace tidemill::redis_store {
 namespace {
 
 using namespace std::chrono_literals;
-
-std::size_t size_of(const Task& task) {
-  std::size_t size = task.kind.size() + task.payload.size();
-  for (const auto& [name, value] : task.headers) size += name.size() + value.size();
-  return size;
-}
 
 /// The name of a text that Go could not read; empty when there is none.
 std::string_view unreadable(const Task& task) {
@@ -63,8 +57,6 @@ std::string score_of(const Task& task, TimePoint now) {
   }
 }
 
-std::string since_of(TimePoint now) { return std::to_string(micros(now)) + "000"; }
-
 }  // namespace
 
 std::string RedisStore::refusal(const Task& task) const {
@@ -72,7 +64,7 @@ std::string RedisStore::refusal(const Task& task) const {
     return fmt::format("a task can't begin as {}; it begins as scheduled, pending, aggregating or held",
                        to_string(task.state));
   }
-  const std::size_t size = size_of(task);
+  const std::size_t size = rules::bytes_of(task);
   if (size > capabilities_.task_bytes_max) {
     return fmt::format("kind, payload and headers have {} bytes; {} are allowed", size,
                        capabilities_.task_bytes_max);
@@ -150,33 +142,24 @@ std::vector<Enqueued> RedisStore::put_tasks(const std::vector<const Task*>& task
   for (std::size_t i = 0; i < left.size(); ++i) left[i] = i;
   for (int round = 0; !left.empty() && round < replaces_max; ++round) {
     Batch batch;
-    struct Open {
-      std::size_t at = 0;
-      bool plain = false;
-    };
-    std::map<std::string_view, Open> open;  // The script that a queue's next task goes into.
     for (const std::size_t i : left) {
       const Task& task = *tasks[i];
       const bool simple = plain(task);
-      const auto found = open.find(task.ref.queue);
-      if (found == open.end() || found->second.plain != simple ||
-          batch.items[found->second.at].size() == script_tasks) {
-        auto& command = batch.add(
-            script(simple ? enqueue_plain_script() : enqueue_script(), task.ref.queue, call, part++));
-        if (!simple) command.add(micros(call.now));
-        command.add(since_of(call.now));
-        open[task.ref.queue] = {batch.commands.size() - 1, simple};
-      }
-      const std::size_t at = open[task.ref.queue].at;
+      const redis::Script& wanted = simple ? enqueue_plain_script() : enqueue_script();
+      redis::Command& command = batch.take(i, task.ref.queue, wanted, [&] {
+        auto begun = script(wanted, task.ref.queue, call, part++);
+        if (!simple) begun.add(micros(call.now));
+        begun.add(since_of(call.now));
+        return begun;
+      });
       if (simple) {
-        batch.commands[at].add(task.ref.id).add(write_message(task));
+        command.add(task.ref.id).add(write_message(task));
       } else {
-        add_task(batch.commands[at], task, call.now, over[i]);
+        add_task(command, task, call.now, over[i]);
       }
-      batch.items[at].push_back(i);
     }
     std::vector<std::string_view> queues;
-    for (const auto& [queue, ignored] : open) queues.push_back(queue);
+    for (const auto& [queue, ignored] : batch.open) queues.push_back(queue);
     const std::size_t scripts = batch.commands.size();
     name_queues(queues, batch.commands);
     const auto replies = exec(batch.commands, call);

@@ -7,6 +7,7 @@
 
 #include <tidemill/error.hpp>
 
+#include "core/filter.hpp"
 #include "stores/redis/keys.hpp"
 #include "stores/redis/store_impl.hpp"
 
@@ -19,21 +20,6 @@ constexpr std::size_t page_tasks = 100;
 constexpr std::array states_in_order = {State::scheduled,   State::pending,   State::active,
                                         State::retry,       State::completed, State::archived,
                                         State::aggregating, State::held,      State::blocked};
-
-bool matches_kind(const std::string& pattern, const std::string& kind) {
-  if (pattern.empty()) return true;
-  if (pattern.back() != '*') return kind == pattern;
-  return kind.starts_with(std::string_view{pattern}.substr(0, pattern.size() - 1));
-}
-
-bool matches(const Filter& filter, const Task& task) {
-  const auto contains = [&](const std::string& field) {
-    return field.find(filter.text) != std::string::npos;
-  };
-  return matches_kind(filter.kind, task.kind) && (filter.group.empty() || task.group == filter.group) &&
-         (filter.text.empty() || contains(task.ref.id) || contains(task.payload) || contains(task.error)) &&
-         (!filter.created_before || (task.created_at && *task.created_at < *filter.created_before));
-}
 
 /// Where a page goes on: so many places into a state's own order.
 struct Cursor {

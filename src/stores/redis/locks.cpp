@@ -94,8 +94,7 @@ LockInfo to_lock(std::string_view name, const redis::Reply& reply, std::size_t a
 
 LockInfo RedisLocks::acquire(std::string_view name, std::string_view owner, Duration length,
                              const Call& call) {
-  static const std::string text = std::string{common} + std::string{acquire_text};
-  static const redis::Script script{text};
+  static const redis::Script script{common, acquire_text};
   rules::check_lock(name, owner, length);
   redis::Command command{script, locks_key()};
   command.add(micros(call.now)).add(name).add(owner).add(micros(call.now + length)).repeatable();
@@ -116,16 +115,14 @@ bool RedisLocks::release(std::string_view name, std::string_view owner, std::uin
 
 bool RedisLocks::keep(std::string_view name, std::string_view owner, std::uint64_t fence,
                       std::string_view until, const Call& call) {
-  static const std::string text = std::string{common} + std::string{keep_text};
-  static const redis::Script script{text};
+  static const redis::Script script{common, keep_text};
   redis::Command command{script, locks_key()};
   command.add(micros(call.now)).add(name).add(owner).add(std::to_string(fence)).add(until);
   return ask_shared(client_, command, call).integer != 0;
 }
 
 std::vector<LockInfo> RedisLocks::list(std::string_view after, std::size_t limit, const Call& call) {
-  static const std::string text = std::string{common} + std::string{list_text};
-  static const redis::Script script{text};
+  static const redis::Script script{common, list_text};
   redis::Command command{script, locks_key()};
   command.add(micros(call.now)).add(after).add(limit).reads();
   const redis::Reply reply = ask_shared(client_, command, call);
@@ -136,8 +133,7 @@ std::vector<LockInfo> RedisLocks::list(std::string_view after, std::size_t limit
 }
 
 std::size_t RedisLocks::purge(std::size_t limit, const Call& call) {
-  static const std::string text = std::string{common} + std::string{purge_text};
-  static const redis::Script script{text};
+  static const redis::Script script{common, purge_text};
   redis::Command command{script, locks_key()};
   command.add(micros(call.now)).add(limit).repeatable();
   return static_cast<std::size_t>(ask_shared(client_, command, call).integer);

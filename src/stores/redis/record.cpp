@@ -102,6 +102,8 @@ std::int64_t seconds_down(TimePoint at) noexcept { return floor<seconds>(at).tim
 std::int64_t micros(TimePoint at) noexcept { return at.time_since_epoch().count(); }
 TimePoint from_micros(std::int64_t micros) noexcept { return TimePoint{Duration{micros}}; }
 
+std::string since_of(TimePoint at) { return std::to_string(micros(at)) + "000"; }
+
 std::int64_t to_number(std::string_view text) noexcept {
   std::int64_t number = 0;
   std::from_chars(text.data(), text.data() + text.size(), number);

@@ -32,6 +32,8 @@ std::int64_t seconds_up(TimePoint at) noexcept;
 std::int64_t seconds_down(TimePoint at) noexcept;
 std::int64_t micros(TimePoint at) noexcept;
 TimePoint from_micros(std::int64_t micros) noexcept;
+/// As `pending_since` has it: nanoseconds.
+std::string since_of(TimePoint at);
 /// Zero for what is no number.
 std::int64_t to_number(std::string_view text) noexcept;
 /// The score of an exact time, in microseconds; empty for none, and where whole seconds say it.

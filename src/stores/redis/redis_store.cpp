@@ -54,12 +54,6 @@ RedisStore::RedisStore(redis::Options options, const Clock* clock)
         "10 ms at a million.");
 }
 
-redis::Command& RedisStore::Batch::add(redis::Command command) {
-  commands.push_back(std::move(command));
-  items.emplace_back();
-  return commands.back();
-}
-
 redis::Command RedisStore::script(const redis::Script& script, std::string_view queue, const Call& call,
                                   std::size_t part) {
   redis::Command command{script, pending_key(queue)};

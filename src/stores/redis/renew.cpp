@@ -1,6 +1,5 @@
 // Beats, and what they bring back.
 #include <algorithm>
-#include <map>
 
 #include "stores/redis/keys.hpp"
 #include "stores/redis/lease.hpp"
@@ -23,31 +22,28 @@ Renewed RedisStore::renew(const tidemill::WorkerInfo& worker, std::span<const Be
   Renewed answer;
   answer.leases.assign(beats.size(), Signal::lost);
   Batch batch;
-  std::map<std::string_view, std::size_t> open;
   std::size_t part = 0;
   for (std::size_t i = 0; i < beats.size(); ++i) {
     const Beat& beat = beats[i];
     if (beat.lease == nullptr) continue;
     const Ref& ref = beat.lease->task.ref;
-    const auto found = open.find(ref.queue);
-    if (found == open.end() || batch.items[found->second].size() == script_tasks) {
-      batch.add(script(beat_script(), ref.queue, call, part++)).add(seconds_up(call.now + lease));
-      open[ref.queue] = batch.commands.size() - 1;
-    }
-    const std::size_t at = open[ref.queue];
-    batch.items[at].push_back(i);
+    redis::Command& command = batch.take(i, ref.queue, beat_script(), [&] {
+      auto begun = script(beat_script(), ref.queue, call, part++);
+      begun.add(seconds_up(call.now + lease));
+      return begun;
+    });
     const auto token = parse_token(beat.lease->token).value_or(Token{});
-    auto& command = batch.commands[at];
     command.add(ref.id).add(token.since).add(token.nonce).add(beat.started ? "1" : "");
     command.add(beat.progress ? "1" : "").add(beat.progress.value_or("")).add(write_lines(beat.logs));
   }
   const std::size_t scripts = batch.commands.size();
-  batch.add(beat_command(worker, call.now));
-  for (auto& command : stat_commands(stats)) batch.add(std::move(command));
-  for (auto& command : register_commands(worker, beats, call.now)) batch.add(std::move(command));
-  batch.add(time_command());
+  auto& commands = batch.commands;
+  commands.push_back(beat_command(worker, call.now));
+  for (auto& command : stat_commands(stats)) commands.push_back(std::move(command));
+  for (auto& command : register_commands(worker, beats, call.now)) commands.push_back(std::move(command));
+  commands.push_back(time_command());
 
-  const auto replies = exec(batch.commands, call);
+  const auto replies = exec(commands, call);
   for (std::size_t at = 0; at < scripts; ++at) {
     const redis::Reply& reply = checked(replies[at]);
     for (std::size_t n = 0; n < batch.items[at].size(); ++n) {

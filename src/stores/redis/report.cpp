@@ -1,6 +1,5 @@
 // How attempts end.
 #include <algorithm>
-#include <map>
 
 #include "core/transitions.hpp"
 #include "stores/redis/go_text.hpp"
@@ -119,29 +118,19 @@ void RedisStore::add_report(redis::Command& command, const Report& report, const
 std::vector<Reported> RedisStore::report(std::span<const Report> reports, const Call& call) {
   std::vector<Reported> answers(reports.size(), Reported::failed);
   Batch batch;
-  struct Open {
-    std::size_t at = 0;
-    bool plain = false;
-  };
-  std::map<std::string_view, Open> open;
   std::size_t part = 0;
   for (std::size_t i = 0; i < reports.size(); ++i) {
     const Report& report = reports[i];
     if (report.lease == nullptr || !allowed(State::active, report.to)) continue;
     const Task& task = report.lease->task;
     const bool simple = plain(report);
-    const auto found = open.find(task.ref.queue);
-    if (found == open.end() || found->second.plain != simple ||
-        batch.items[found->second.at].size() == script_tasks) {
-      auto& command =
-          batch.add(script(simple ? done_script() : report_script(), task.ref.queue, call, part++));
-      command.add(day_text(call.now)).add(seconds_up(call.now + day_counters_kept));
-      if (!simple) command.add(micros(call.now)).add(std::to_string(micros(call.now)) + "000");
-      open[task.ref.queue] = {batch.commands.size() - 1, simple};
-    }
-    const std::size_t at = open[task.ref.queue].at;
-    redis::Command& command = batch.commands[at];
-    batch.items[at].push_back(i);
+    const redis::Script& wanted = simple ? done_script() : report_script();
+    redis::Command& command = batch.take(i, task.ref.queue, wanted, [&] {
+      auto begun = script(wanted, task.ref.queue, call, part++);
+      begun.add(day_text(call.now)).add(seconds_up(call.now + day_counters_kept));
+      if (!simple) begun.add(micros(call.now)).add(since_of(call.now));
+      return begun;
+    });
     if (simple) {
       const auto token = parse_token(report.lease->token).value_or(Token{});
       command.add(task.ref.id).add(token.since).add(token.nonce).add(lock_to_release(report));

@@ -1,8 +1,7 @@
 // Schedules at rest, and their firings.
 #include <fmt/format.h>
 
-#include <tidemill/error.hpp>
-
+#include "core/rules.hpp"
 #include "stores/redis/keys.hpp"
 #include "stores/redis/protobuf.hpp"
 #include "stores/redis/scripts.hpp"
@@ -94,9 +93,7 @@ std::vector<StoredSchedule> RedisStore::schedules(std::optional<TimePoint> due_b
 }
 
 std::vector<bool> RedisStore::put_schedules(std::span<const PutSchedule> puts, const Call& call) {
-  const auto limit = capabilities_.limits.find(Feature::schedules);
-  if (limit != capabilities_.limits.end() && limit->second.absent)
-    throw Error{ErrorKind::unsupported, limit->second.text};
+  rules::require(capabilities_, Feature::schedules);
   std::vector<redis::Command> commands;
   for (const PutSchedule& each : puts) commands.push_back(put_command(each));
   std::vector<bool> answers;
@@ -131,7 +128,7 @@ Enqueued RedisStore::fire(const Task& task, const Call& call, std::size_t& part)
   std::string over;
   for (int round = 0; round < replaces_max; ++round) {
     auto fires = script(fire_script(), task.ref.queue, call, part++);
-    fires.add(micros(call.now)).add(std::to_string(micros(call.now)) + "000").add(schedules_key());
+    fires.add(micros(call.now)).add(since_of(call.now)).add(schedules_key());
     fires.add(firing.schedule).add(stored.text).add(write_schedule(schedule)).add(micros(schedule.next));
     fires.add(firing.only_if_created ? "1" : "");
     add_task(fires, task, call.now, over);

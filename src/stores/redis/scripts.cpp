@@ -1,6 +1,6 @@
 #include "stores/redis/scripts.hpp"
 
-#include <string>
+#include <string_view>
 
 #include "stores/redis/script_parts.hpp"
 
@@ -352,73 +352,55 @@ end
 return #ARGV - 3
 )lua";
 
-/// The parts one after the other.
-template <class... Parts>
-std::string joined(const Parts&... parts) {
-  std::string text;
-  (text.append(parts), ...);
-  return text;
-}
-
 }  // namespace
 
 const redis::Script& enqueue_plain_script() {
-  static const std::string text = joined(prelude, enqueue_plain);
-  static const redis::Script script{text};
+  static const redis::Script script{prelude, enqueue_plain};
   return script;
 }
 
 const redis::Script& enqueue_script() {
-  static const std::string text = joined(prelude, places, enqueueing, enqueue);
-  static const redis::Script script{text};
+  static const redis::Script script{prelude, places, enqueueing, enqueue};
   return script;
 }
 
 const redis::Script& fire_script() {
-  static const std::string text = joined(prelude, places, enqueueing, fire);
-  static const redis::Script script{text};
+  static const redis::Script script{prelude, places, enqueueing, fire};
   return script;
 }
 
 const redis::Script& claim_script() {
-  static const std::string text = joined(prelude, places, promoting, claim);
-  static const redis::Script script{text};
+  static const redis::Script script{prelude, places, promoting, claim};
   return script;
 }
 
 const redis::Script& done_script() {
-  static const std::string text = joined(prelude, places, fence, counting, done);
-  static const redis::Script script{text};
+  static const redis::Script script{prelude, places, fence, counting, done};
   return script;
 }
 
 const redis::Script& report_script() {
-  static const std::string text = joined(prelude, places, enqueueing, fence, counting, report);
-  static const redis::Script script{text};
+  static const redis::Script script{prelude, places, enqueueing, fence, counting, report};
   return script;
 }
 
 const redis::Script& beat_script() {
-  static const std::string text = joined(prelude, fence, beat);
-  static const redis::Script script{text};
+  static const redis::Script script{prelude, fence, beat};
   return script;
 }
 
 const redis::Script& sweep_script() {
-  static const std::string text = joined(prelude, places, promoting, sweep);
-  static const redis::Script script{text};
+  static const redis::Script script{prelude, places, promoting, sweep};
   return script;
 }
 
 const redis::Script& bury_script() {
-  static const std::string text = joined(prelude, places, bury);
-  static const redis::Script script{text};
+  static const redis::Script script{prelude, places, bury};
   return script;
 }
 
 const redis::Script& change_script() {
-  static const std::string text = joined(prelude, places, change);
-  static const redis::Script script{text};
+  static const redis::Script script{prelude, places, change};
   return script;
 }
 

@@ -63,11 +63,32 @@ class RedisStore final : public Store, public Catalog {
                           const Call& call) override;
 
  private:
-  /// The commands of one call, each with the items that it is about.
+  /// The scripts of one call, each with the items of the call that it is about.
   struct Batch {
+    struct Open {
+      const redis::Script* script = nullptr;
+      std::size_t at = 0;
+    };
     std::vector<redis::Command> commands = {};
     std::vector<std::vector<std::size_t>> items = {};
-    redis::Command& add(redis::Command command);
+    std::map<std::string_view, Open> open = {};  ///< The script that a queue's next item goes into.
+
+    /// Where the item's arguments go: the queue's last script, unless that is another one or full; then
+    /// `begin()`.
+    template <class Begin>
+    redis::Command& take(std::size_t item, std::string_view queue, const redis::Script& script,
+                         const Begin& begin) {
+      const auto found = open.find(queue);
+      if (found == open.end() || found->second.script != &script ||
+          items[found->second.at].size() == script_tasks) {
+        open[queue] = {&script, commands.size()};
+        commands.push_back(begin());
+        items.emplace_back();
+      }
+      const std::size_t at = open.find(queue)->second.at;
+      items[at].push_back(item);
+      return commands[at];
+    }
   };
 
   /// A script's command, with the session of the call; `part` numbers the call's scripts.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/rules.hpp"
 #include "core/transitions.hpp"
 #include "stores/sqlite/layout.hpp"
 #include "stores/sqlite/tasks.hpp"
@@ -40,12 +41,6 @@ constexpr sqlite::Sql put_key{
 constexpr sqlite::Sql get_schedule{"SELECT next, paused FROM main.tidemill_schedule WHERE id = ?1"};
 constexpr sqlite::Sql move_schedule{"UPDATE main.tidemill_schedule SET next = ?2, last = ?3 WHERE id = ?1"};
 
-std::size_t bytes_of(const Task& task) {
-  std::size_t bytes = task.kind.size() + task.payload.size();
-  for (const auto& [name, value] : task.headers) bytes += name.size() + value.size();
-  return bytes;
-}
-
 /// What is wrong with the task itself; empty: nothing.
 std::string fault_of(const Task& task, std::size_t bytes_max) {
   if (!allowed(State::gone, task.state)) {
@@ -58,7 +53,7 @@ std::string fault_of(const Task& task, std::size_t bytes_max) {
   }
   if (task.ref.queue.empty() || task.ref.id.empty() || task.kind.empty())
     return "queue, id and kind must not be empty";
-  if (const std::size_t bytes = bytes_of(task); bytes > bytes_max) {
+  if (const std::size_t bytes = rules::bytes_of(task); bytes > bytes_max) {
     return fmt::format(
         "payload, headers and kind have {} bytes, and this store takes {}: put the data elsewhere and "
         "a reference into the task",
@@ -229,7 +224,7 @@ std::vector<Enqueued> enqueue_all(Write& write, std::span<const Task> tasks, Tim
 
 std::size_t bytes_of(std::span<const Task> tasks) {
   std::size_t bytes = 0;
-  for (const Task& task : tasks) bytes += bytes_of(task);
+  for (const Task& task : tasks) bytes += rules::bytes_of(task);
   return bytes;
 }
 
