@@ -10,9 +10,12 @@ option(TIDEMILL_PCH "Precompile the headers of the standard library and fmt" ON)
 if(PROJECT_IS_TOP_LEVEL)
   find_program(CCACHE ccache)
   if(CCACHE)
-    # A precompiled header changes its time stamps with every build; ccache must look at its contents instead.
+    # A precompiled header changes its time stamps with every build; ccache must look at its contents instead. Paths
+    # below the checkout are cached without it, so that all checkouts of a machine share what one has compiled.
     set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
-        CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
+        CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+        CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CCACHE})
+    add_compile_options(-ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
   endif()
   find_program(MOLD mold)
   if(MOLD)
