@@ -9,6 +9,7 @@
 
 #include "core/filter.hpp"
 #include "stores/redis/keys.hpp"
+#include "stores/redis/scripts.hpp"
 #include "stores/redis/store_impl.hpp"
 
 namespace tidemill::redis_store {
@@ -21,31 +22,52 @@ constexpr std::array states_in_order = {State::scheduled,   State::pending,   St
                                         State::retry,       State::completed, State::archived,
                                         State::aggregating, State::held,      State::blocked};
 
-/// Where a page goes on: so many places into a state's own order.
+/// Where a page goes on: with this task, or where it would stand if it is gone. Tasks before it may come and
+/// go meanwhile.
 struct Cursor {
   int state = 0;
-  std::int64_t place = 0;
   std::string queue = {};
+  std::string group = {};
+  Spot spot = {};
 };
 
 std::string to_text(const Cursor& cursor) {
-  return fmt::format("{}:{}:{}", cursor.state, cursor.place, cursor.queue);
+  std::string text = std::to_string(cursor.state);
+  for (const std::string* part : {&cursor.queue, &cursor.group, &cursor.spot.score})
+    text += fmt::format(":{}:{}", part->size(), *part);
+  return text + ":" + cursor.spot.id;
 }
 
 Cursor from_text(std::string_view text) {
   const auto bad = [&] {
     return Error{ErrorKind::invalid, fmt::format("\"{}\" is no cursor; take Page::next as it is", text)};
   };
-  std::array<std::int64_t, 2> numbers{};
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  for (std::int64_t& number : numbers) {
-    const auto [stop, error] = std::from_chars(at, end, number);
-    if (error != std::errc{} || stop == end || *stop != ':' || number < 0) throw bad();
-    at = stop + 1;
+  std::string_view rest = text;
+  const auto number = [&](std::size_t most) {
+    std::size_t value = 0;
+    const auto [stop, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
+    if (error != std::errc{} || value > most) throw bad();
+    rest.remove_prefix(static_cast<std::size_t>(stop - rest.data()));
+    return value;
+  };
+  const auto colon = [&] {
+    if (!rest.starts_with(':')) throw bad();
+    rest.remove_prefix(1);
+  };
+  Cursor cursor{.state = static_cast<int>(number(state_count - 1))};
+  for (std::string* part : {&cursor.queue, &cursor.group, &cursor.spot.score}) {
+    colon();
+    const std::size_t size = number(text.size());
+    colon();
+    if (size > rest.size()) throw bad();
+    part->assign(rest.substr(0, size));
+    rest.remove_prefix(size);
   }
-  if (numbers[0] >= static_cast<std::int64_t>(state_count)) throw bad();
-  return {static_cast<int>(numbers[0]), numbers[1], {at, end}};
+  colon();
+  cursor.spot.id.assign(rest);
+  const std::string& score = cursor.spot.score;
+  if (score.find_first_not_of("0123456789.e+-inf") != score.npos) throw bad();
+  return cursor;
 }
 
 }  // namespace
@@ -137,68 +159,50 @@ std::vector<std::optional<Task>> RedisStore::get(std::span<const Ref> refs, cons
   return tasks;
 }
 
-std::vector<std::string> RedisStore::ids_at(std::string_view queue, State state, std::int64_t place,
-                                            std::size_t count, const Call& call) {
-  const std::string prefix = queue_prefix(queue);
-  const auto last = place + static_cast<std::int64_t>(count) - 1;
-  const auto range = [&](const std::string& key) {
-    return std::move(redis::Command{"ZRANGE", key}.add(place).add(last).reads());
-  };
-  const auto scored = [&](std::string_view from, std::string_view to) {
-    return std::move(redis::Command{"ZRANGEBYSCORE", prefix + "scheduled"}
-                         .add(from)
-                         .add(to)
-                         .add("LIMIT")
-                         .add(place)
-                         .add(static_cast<std::int64_t>(count))
-                         .reads());
-  };
-  std::vector<std::string> ids;
-  const auto take = [&](const redis::Reply& reply) {
-    for (const redis::Reply& item : reply.items) ids.push_back(item.text);
-  };
-  const std::string held = std::to_string(held_score);
-  const std::string blocked = std::to_string(blocked_score);
+std::vector<Spot> RedisStore::spots(std::string_view queue, State state, std::string_view group,
+                                    const Spot& from, std::size_t count, const Call& call) {
+  std::string set{to_string(state)};
+  std::string least = "-inf";
+  std::string most = "+inf";
   switch (state) {
-    case State::pending: {
-      take(ask(redis::Command{"LRANGE", prefix + "pending"}.add(-1 - last).add(-1 - place).reads(), call));
-      std::ranges::reverse(ids);
+    case State::pending:
+      least.clear();
       break;
-    }
     case State::scheduled:
-      take(ask(scored("-inf", "(" + held), call));
+      most = std::to_string(held_score - 1);
       break;
     case State::held:
-      take(ask(scored(held, held), call));
+      set = "scheduled";
+      least = most = std::to_string(held_score);
       break;
     case State::blocked:
-      take(ask(scored(blocked, blocked), call));
+      set = "scheduled";
+      least = most = std::to_string(blocked_score);
       break;
     case State::active:
-      take(ask(range(prefix + "lease"), call));
+      set = "lease";
       break;
-    case State::aggregating: {
-      const redis::Reply groups = ask(redis::Command{"SMEMBERS", prefix + "groups"}.reads(), call);
-      std::vector<std::string> names;
-      for (const redis::Reply& item : groups.items) names.push_back(item.text);
-      std::ranges::sort(names);
-      std::int64_t skip = place;
-      for (const std::string& name : names) {
-        const std::string key = prefix + "g:" + name;
-        const std::int64_t size = ask(redis::Command{"ZCARD", key}.reads(), call).integer;
-        if (skip < size && ids.size() < count) {
-          const auto to = skip + static_cast<std::int64_t>(count - ids.size()) - 1;
-          take(ask(redis::Command{"ZRANGE", key}.add(skip).add(to).reads(), call));
-        }
-        skip = std::max<std::int64_t>(0, skip - size);
-      }
+    case State::aggregating:
+      set = fmt::format("g:{}", group);
       break;
-    }
     default:
-      take(ask(range(prefix + std::string{to_string(state)}), call));
       break;
   }
-  return ids;
+  redis::Command command{page_script(), pending_key(queue)};
+  command.add("").add("").add(set).add(from.score.empty() ? least : from.score).add(from.id);
+  const redis::Reply reply = ask(command.add(most).add(count).reads(), call);
+  std::vector<Spot> spots;
+  for (std::size_t i = 0; i + 1 < reply.items.size(); i += 2)
+    spots.push_back({reply.items[i].text, reply.items[i + 1].text});
+  return spots;
+}
+
+std::vector<std::string> RedisStore::group_names(std::string_view queue, const Call& call) {
+  const redis::Reply groups = ask(redis::Command{"SMEMBERS", queue_prefix(queue) + "groups"}.reads(), call);
+  std::vector<std::string> names;
+  for (const redis::Reply& item : groups.items) names.push_back(item.text);
+  std::ranges::sort(names);
+  return names;
 }
 
 Page RedisStore::find(const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,
@@ -210,36 +214,46 @@ Page RedisStore::find(const Filter& filter, std::string_view cursor, std::size_t
   std::erase_if(queues, [&](const std::string& queue) { return !cursor.empty() && queue < at.queue; });
 
   Page page;
+  // All of one order, from a spot on. False when the page ends there.
+  const auto take = [&](Cursor here) {
+    const auto state = static_cast<State>(here.state);
+    while (true) {
+      // One more than is looked at: there the next page begins.
+      auto found = spots(here.queue, state, here.group, here.spot, page_tasks + 1, call);
+      const bool more = found.size() > page_tasks;
+      std::vector<Ref> refs;
+      for (std::size_t i = 0; i < found.size() - (more ? 1 : 0); ++i)
+        refs.push_back({here.queue, found[i].id});
+      const auto tasks = get(refs, call);
+      for (std::size_t i = 0; i < tasks.size(); ++i) {
+        if (page.tasks.size() == limit) {
+          here.spot = std::move(found[i]);
+          page.next = to_text(here);
+          return false;
+        }
+        // One that has left this state meanwhile is seen where it is now.
+        if (tasks[i] && tasks[i]->state == state && matches(filter, *tasks[i]))
+          page.tasks.push_back(*tasks[i]);
+      }
+      if (!more) return true;
+      here.spot = std::move(found.back());
+      if (std::chrono::steady_clock::now() - began < budget) continue;
+      page.complete = false;
+      page.next = to_text(here);
+      return false;
+    }
+  };
   for (const std::string& queue : queues) {
     for (const State state : states_in_order) {
-      if (!filter.states.has(state)) continue;
       const int number = static_cast<int>(state);
-      std::int64_t place = 0;
-      if (!cursor.empty() && queue == at.queue) {
-        if (number < at.state) continue;
-        if (number == at.state) place = at.place;
-      }
-      while (true) {
-        const auto ids = ids_at(queue, state, place, page_tasks, call);
-        std::vector<Ref> refs;
-        for (const std::string& id : ids) refs.push_back({queue, id});
-        const auto tasks = get(refs, call);
-        for (std::size_t i = 0; i < tasks.size(); ++i) {
-          if (page.tasks.size() == limit) {
-            page.next = to_text({number, place + static_cast<std::int64_t>(i), queue});
-            return page;
-          }
-          // One that has left this state meanwhile is seen where it is now.
-          if (tasks[i] && tasks[i]->state == state && matches(filter, *tasks[i]))
-            page.tasks.push_back(*tasks[i]);
-        }
-        place += static_cast<std::int64_t>(ids.size());
-        if (ids.size() < page_tasks) break;
-        if (std::chrono::steady_clock::now() - began >= budget) {
-          page.complete = false;
-          page.next = to_text({number, place, queue});
-          return page;
-        }
+      const bool going_on = !cursor.empty() && queue == at.queue && number <= at.state;
+      if (!filter.states.has(state) || (going_on && number < at.state)) continue;
+      const auto groups =
+          state == State::aggregating ? group_names(queue, call) : std::vector<std::string>{""};
+      for (const std::string& group : groups) {
+        if (going_on && group < at.group) continue;
+        const Spot from = going_on && group == at.group ? at.spot : Spot{};
+        if (!take({number, queue, group, from})) return page;
       }
     }
   }

@@ -341,6 +341,46 @@ for _, each in ipairs(entered) do enter(each[1], each[2], each[3], each[4], nil,
 return answer(answers)
 )lua";
 
+/// Tasks in the order of their state, from where one stands, or stood. ARGV: 3 pending, or a sorted set; 4
+/// the score from which on and 5 the id (may be empty); 6 the greatest score; 7 how many. Answers id and
+/// score of each.
+constexpr std::string_view page = R"lua(
+local key, score, id, most, count = P .. ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+local place, answers = 0, {}
+if ARGV[3] == 'pending' then
+  -- The oldest stand at the end. Who is gone was claimed, with all behind it, or erased.
+  local at = id ~= '' and call('LPOS', key, id, 'RANK', -1)
+  if at then place = call('LLEN', key) - 1 - at end
+  local found = call('LRANGE', key, -place - count, -place - 1)
+  for i = #found, 1, -1 do
+    answers[#answers + 1] = found[i]
+    answers[#answers + 1] = ''
+  end
+  return answers
+end
+-- By bytes, as Redis orders members: Lua's own order is that of the locale.
+local function before(a, b)
+  for i = 1, #b do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return not x or x < y end
+  end
+  return false
+end
+place = call('ZCOUNT', key, '-inf', '(' .. score)
+local beyond = place + call('ZCOUNT', key, score, score)
+while id ~= '' and place < beyond do
+  local middle = math.floor((place + beyond) / 2)
+  if before(call('ZRANGE', key, middle, middle)[1], id) then place = middle + 1 else beyond = middle end
+end
+local found = call('ZRANGE', key, place, place + count - 1, 'WITHSCORES')
+for i = 1, #found, 2 do
+  if tonumber(found[i + 1]) > most then break end
+  answers[#answers + 1] = found[i]
+  answers[#answers + 1] = found[i + 1]
+end
+return answers
+)lua";
+
 /// ARGV[3]: the time in seconds; then ids of active tasks.
 constexpr std::string_view bury = R"lua(
 for i = 4, #ARGV do
@@ -391,6 +431,11 @@ const redis::Script& beat_script() {
 
 const redis::Script& sweep_script() {
   static const redis::Script script{prelude, places, promoting, sweep};
+  return script;
+}
+
+const redis::Script& page_script() {
+  static const redis::Script script{prelude, page};
   return script;
 }
 

@@ -17,5 +17,6 @@ const redis::Script& beat_script();
 const redis::Script& sweep_script();
 const redis::Script& bury_script();
 const redis::Script& change_script();
+const redis::Script& page_script();
 
 }  // namespace tidemill::redis_store

@@ -25,6 +25,12 @@ inline constexpr std::size_t script_tasks = 50;
 /// How often a task is written anew for another one to replace, because that one has changed meanwhile.
 inline constexpr int replaces_max = 5;
 
+/// Where a task stands in its state's own order. No id: at the beginning.
+struct Spot {
+  std::string id = {};
+  std::string score = {};  ///< Empty in the list of pending ones.
+};
+
 /// The verbs are in files of their names, lists in find.cpp, what operators do in change.cpp and catalog.cpp.
 class RedisStore final : public Store, public Catalog {
  public:
@@ -140,9 +146,10 @@ class RedisStore final : public Store, public Catalog {
   // find.cpp
   std::vector<Seen> look(std::span<const Ref> refs, const Call& call);
   std::vector<std::string> queue_names(const Call& call);
-  /// Ids from the so-manieth place of a state's own order.
-  std::vector<std::string> ids_at(std::string_view queue, State state, std::int64_t place, std::size_t count,
-                                  const Call& call);
+  /// At most so many, from that one on.
+  std::vector<Spot> spots(std::string_view queue, State state, std::string_view group, const Spot& from,
+                          std::size_t count, const Call& call);
+  std::vector<std::string> group_names(std::string_view queue, const Call& call);
 
   const Clock* clock_;
   Capabilities capabilities_;
