@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Measures Tidemill and its peers in turn, on this machine, in one run, and prints the table of bench/README.md.
 #
-#   bench/run.sh [--tasks N] [--backlog N] [--rounds N] [--peers beanstalkd,river,huey,asynq | --peers none] [--dir DIR]
+#   bench/run.sh [--tasks N] [--backlog N] [--rounds N] [--peers NAME,… | --peers none] [--dir DIR]
 #
 # Each program prints a line of JSON a workload; the table shows medians over the rounds, and first what the disk
-# itself can do, for that differs most between machines. The peers are optional: one that can't be installed is left
-# out, and a line says why. `./dev bench` builds first and then runs this.
+# itself can do, for that differs most between machines. The peers (beanstalkd, river, huey, asynq, bullmq) are optional:
+# one that can't be installed is left out, and a line says why. `./dev bench` builds first and then runs this.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-tasks=100000 backlog=2000000 rounds=3 peers=beanstalkd,river,huey,asynq dir=$(mktemp -d)
+tasks=100000 backlog=2000000 rounds=3 peers=beanstalkd,river,huey,asynq,bullmq dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 while [ $# -gt 0 ]; do
   case $1 in
@@ -61,6 +61,14 @@ start_free() {
   done
 }
 
+bullmq_ready() {
+  command -v npm > /dev/null || { say "no npm here: BullMQ is left out"; return 1; }
+  cp -r peers/bullmq "$dir/"
+  (cd "$dir/bullmq" && npm ci --silent --no-audit --no-fund --ignore-scripts > /dev/null 2>&1) && return
+  say "BullMQ can't be installed: left out"
+  return 1
+}
+
 stop_server() { kill "$server" && wait "$server" 2> /dev/null || true; }
 
 beanstalkd_round() {
@@ -75,6 +83,8 @@ redis_round() {
   "$tidemill" bench --store "redis://127.0.0.1:$port/0" --tasks "$tasks" --json >> "$results" || say "Redis failed"
   redis-cli -p "$port" FLUSHALL > /dev/null
   if wanted asynq; then "$dir/asynq" "$tasks" "127.0.0.1:$port" >> "$results" || say "Asynq failed"; fi
+  redis-cli -p "$port" FLUSHALL > /dev/null
+  if wanted bullmq; then node "$dir/bullmq/bullmq.mjs" "$tasks" "$port" >> "$results" || say "BullMQ failed"; fi
   stop_server
 }
 
@@ -93,6 +103,7 @@ command -v wrk > /dev/null || { say "wrk is not installed (apt-get install wrk):
 redis=yes
 command -v redis-server > /dev/null || { say "no redis-server (apt-get install redis-server): left out"; redis=; }
 if wanted asynq && ! go_ready Asynq; then peers=${peers/asynq/}; fi
+if wanted bullmq && ! bullmq_ready; then peers=${peers/bullmq/}; fi
 if wanted beanstalkd && ! { command -v beanstalkd > /dev/null && go_ready beanstalkd; }; then
   say "beanstalkd is not installed (apt-get install beanstalkd): left out"; peers=${peers/beanstalkd/}
 fi
