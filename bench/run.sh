@@ -4,8 +4,8 @@
 #   bench/run.sh [--tasks N] [--backlog N] [--rounds N] [--peers NAME,… | --peers none] [--dir DIR]
 #
 # Each program prints a line of JSON a workload; the table shows medians over the rounds, and first what the disk
-# itself can do, for that differs most between machines. The peers (beanstalkd, river, huey, asynq, bullmq) are optional:
-# one that can't be installed is left out, and a line says why. `./dev bench` builds first and then runs this.
+# itself can do, for that differs most between machines. The peers (beanstalkd, river, huey, asynq, bullmq) are
+# optional: one that can't be installed is left out, and a line says why. `./dev bench` builds first and then runs this.
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -72,9 +72,12 @@ Cursor from_text(std::string_view text) {
 
 }  // namespace
 
+redis::Command RedisStore::queues_command() {
+  return std::move(redis::Command{"SMEMBERS", queues_key}.reads());
+}
+
 std::vector<std::string> RedisStore::queue_names(const Call& call) {
-  auto command = redis::Command{"SMEMBERS", queues_key};
-  const redis::Reply reply = ask(command.reads(), call);
+  const redis::Reply reply = ask(queues_command(), call);
   std::vector<std::string> names;
   for (const redis::Reply& item : reply.items) names.push_back(item.text);
   std::ranges::sort(names);

@@ -46,12 +46,9 @@ RedisStore::RedisStore(redis::Options options, const Clock* clock)
   }
   limit(Feature::order,
         "Asynq keeps pending tasks in a list and all others by the second: a task is in line from when it "
-        "was put "
-        "there, given-back ones come first, and tasks of one second are in the order of their ids. Pages of "
-        "pending "
-        "tasks may repeat or miss one that moves, and an act on one of them costs as much as the list is "
-        "long: some "
-        "10 ms at a million.");
+        "was put there, given-back ones come first, and tasks of one second are in the order of their ids. "
+        "Pages of pending tasks may repeat some, and an act on one of them costs as much as the list is "
+        "long: some 10 ms at a million.");
 }
 
 redis::Command RedisStore::script(const redis::Script& script, std::string_view queue, const Call& call,

@@ -49,27 +49,29 @@ local function release_lock(lock, id)
   call('DEL', lock)
   call('ZREM', P .. 'x:keys', lock)
 end
--- Takes ids out of a list. Most stand near its end, where the oldest are, or near its head: there the list is cut, and
--- what stays is put back. LREM, for all others, looks at all that stands before.
+-- Takes ids out of a list. Most stand at its end, where the oldest are, or near that, or near its head: there the list
+-- is cut, and what stays is put back. LREM, for all others, looks at all that stands before.
 local function leave_list(key, ids)
   local wanted, left = {}, #ids
   for _, id in ipairs(ids) do wanted[id] = true end
-  local reach = 3 * #ids + 32
-  for _, at_head in ipairs({false, true}) do
-    local near = left > 0 and call('LRANGE', key, at_head and 0 or -reach, at_head and reach - 1 or -1) or {}
+  local function cut(at_head, reach)
+    local near = call('LRANGE', key, at_head and 0 or -reach, at_head and reach - 1 or -1)
     local stay = {}
     for i = 1, #near do
       local id = near[at_head and #near + 1 - i or i]
-      if not wanted[id] then stay[#stay + 1] = id end
-    end
-    if #stay < #near then
-      for _, id in ipairs(near) do
-        if wanted[id] then wanted[id], left = nil, left - 1 end
+      if wanted[id] then
+        wanted[id], left = nil, left - 1
+      else
+        stay[#stay + 1] = id
       end
-      call('LTRIM', key, at_head and #near or 0, at_head and -1 or -1 - #near)
-      if #stay > 0 then call(at_head and 'LPUSH' or 'RPUSH', key, unpack(stay)) end
     end
+    if #stay == #near then return end
+    call('LTRIM', key, at_head and #near or 0, at_head and -1 or -1 - #near)
+    if #stay > 0 then call(at_head and 'LPUSH' or 'RPUSH', key, unpack(stay)) end
   end
+  if left > 0 then cut(false, left) end
+  if left > 0 then cut(false, 3 * #ids + 32) end
+  if left > 0 then cut(true, 3 * #ids + 32) end
   for id in pairs(wanted) do call('LREM', key, 1, id) end
 end
 local function leave_active(ids)

@@ -11,14 +11,18 @@ namespace {
 /// ARGV[3]: pending_since; then id and msg of each task, plain ones for the end of the line.
 constexpr std::string_view enqueue_plain = R"lua(
 if again then return again end
-local answers, ids = {}, {}
+local answers, ids, keys, here = {}, {}, {}, {}
+for i = 4, #ARGV, 2 do keys[#keys + 1] = P .. 't:' .. ARGV[i] end
+-- One look at all, as most often none is there.
+local none = call('EXISTS', unpack(keys)) == 0
 for i = 4, #ARGV, 2 do
-  local t = P .. 't:' .. ARGV[i]
-  if call('EXISTS', t) == 1 then
-    answers[#answers + 1] = 'e' .. ARGV[i]
+  local id, t = ARGV[i], keys[i / 2 - 1]
+  if here[id] or not none and call('EXISTS', t) == 1 then
+    answers[#answers + 1] = 'e' .. id
   else
     call('HSET', t, 'msg', ARGV[i + 1], 'state', 'pending', 'pending_since', ARGV[3])
-    ids[#ids + 1] = ARGV[i]
+    here[id] = true
+    ids[#ids + 1] = id
     answers[#answers + 1] = 'c'
   end
 end

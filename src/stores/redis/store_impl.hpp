@@ -132,6 +132,13 @@ class RedisStore final : public Store, public Catalog {
   void add_following(redis::Command& command, const Report& report, const Call& call, std::size_t& part);
   bool holds(const Lease& lease, const Call& call);
 
+  // sweep.cpp
+  static redis::Command sweep_command(std::string_view queue, std::string_view worker, Duration length,
+                                      std::size_t most, const Call& call, std::size_t part);
+  /// Whether the queue may have more.
+  bool take_swept(const redis::Reply& reply, std::string_view queue, Duration length, std::size_t most,
+                  const Call& call, Swept& into);
+
   // renew.cpp
   bool cancelled_by_go(const Lease& lease, TimePoint now);
 
@@ -145,6 +152,7 @@ class RedisStore final : public Store, public Catalog {
 
   // find.cpp
   std::vector<Seen> look(std::span<const Ref> refs, const Call& call);
+  static redis::Command queues_command();
   std::vector<std::string> queue_names(const Call& call);
   /// At most so many, from that one on.
   std::vector<Spot> spots(std::string_view queue, State state, std::string_view group, const Spot& from,

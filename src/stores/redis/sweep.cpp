@@ -1,5 +1,7 @@
 // Dead workers' leases, due tasks, and what has been kept long enough.
 #include <algorithm>
+#include <deque>
+#include <optional>
 #include <set>
 
 #include "stores/redis/keys.hpp"
@@ -20,50 +22,73 @@ constexpr std::size_t swept_values = 9;
 
 }  // namespace
 
+redis::Command RedisStore::sweep_command(std::string_view queue, std::string_view worker, Duration length,
+                                         std::size_t most, const Call& call, std::size_t part) {
+  const Ticket ticket = make_ticket(call.now);
+  auto command = script(sweep_script(), queue, call, part);
+  command.add(micros(call.now)).add(seconds_up(call.now + length)).add(ticket.digits);
+  command.add(write_holder({ticket.nonce, {}, std::string{worker}})).add(most).add(most).add(most);
+  return command;
+}
+
+bool RedisStore::take_swept(const redis::Reply& reply, std::string_view queue, Duration length,
+                            std::size_t most, const Call& call, Swept& into) {
+  std::size_t taken = 0;
+  for (std::size_t at = 2; at + swept_values <= reply.items.size(); at += swept_values, ++taken) {
+    auto lease = read_lease(reply, at, queue, length);
+    if (!lease) {
+      bury(queue, reply.items[at].text, call);
+      continue;
+    }
+    const Holder dead = read_holder(reply.items[at + 7].text);
+    lease->task.worker = dead.worker;
+    lease->task.started_at = dead.started_at;
+    lease->started = !reply.items[at + 8].text.empty();
+    into.taken.push_back(std::move(*lease));
+  }
+  const auto promoted = static_cast<std::size_t>(reply.items[0].integer);
+  const auto purged = static_cast<std::size_t>(reply.items[1].integer);
+  into.promoted += promoted;
+  into.purged += purged;
+  return taken == most || promoted == most || purged == most;
+}
+
 Swept RedisStore::sweep(std::string_view worker, Duration length, std::size_t limit, const Call& call) {
   Swept answer;
-  std::size_t part = 0;
-  // A queue that was deleted may have statistics still.
-  std::set<std::string> queues;
-  for (const redis::Reply& item : ask(counted_queues_command(), call).items) queues.insert(item.text);
-  for (std::string& name : queue_names(call)) queues.insert(std::move(name));
-  for (const std::string& queue : queues) {
-    // By steps that a script may take, until this queue has no more or the limit is reached.
-    for (bool more = true; more;) {
-      const std::size_t leases = std::min(script_tasks, limit - answer.taken.size());
-      const std::size_t due = std::min(script_tasks, limit - answer.promoted);
-      const std::size_t ended = std::min(script_tasks, limit - answer.purged);
-      const Ticket ticket = make_ticket(call.now);
-      auto command = script(sweep_script(), queue, call, part++);
-      command.add(micros(call.now)).add(seconds_up(call.now + length)).add(ticket.digits);
-      command.add(write_holder({ticket.nonce, {}, std::string{worker}})).add(leases).add(due).add(ended);
-      const redis::Reply reply = ask(command, call);
-      std::size_t taken = 0;
-      for (std::size_t at = 2; at + swept_values <= reply.items.size(); at += swept_values, ++taken) {
-        auto lease = read_lease(reply, at, queue, length);
-        if (!lease) {
-          bury(queue, reply.items[at].text, call);
-          continue;
-        }
-        const Holder dead = read_holder(reply.items[at + 7].text);
-        lease->task.worker = dead.worker;
-        lease->task.started_at = dead.started_at;
-        lease->started = !reply.items[at + 8].text.empty();
-        answer.taken.push_back(std::move(*lease));
-      }
-      const auto promoted = static_cast<std::size_t>(reply.items[0].integer);
-      const auto purged = static_cast<std::size_t>(reply.items[1].integer);
-      answer.promoted += promoted;
-      answer.purged += purged;
-      const bool full = answer.taken.size() >= limit || answer.promoted >= limit || answer.purged >= limit;
-      more = !full && (taken == leases || promoted == due || purged == ended);
-    }
-  }
   exec({forget_command(call.now - silent_max)}, call);
   const std::size_t locks = locks_.purge(limit, call);
   const std::size_t documents = documents_.purge(limit, call);
-  answer.more = answer.taken.size() >= limit || answer.promoted >= limit || answer.purged >= limit ||
-                locks >= limit || documents >= limit;
+  // A queue that was deleted may have statistics still.
+  std::set<std::string> queues;
+  for (const redis::Reply& names : exec({counted_queues_command(), queues_command()}, call)) {
+    for (const redis::Reply& item : checked(names).items) queues.insert(item.text);
+  }
+  // By steps that a script may take, of many queues at once, until none has more or the limit is reached.
+  std::deque<std::string> left(queues.begin(), queues.end());
+  std::optional<redis::Reply> trouble;
+  std::size_t part = 0;
+  while (!left.empty()) {
+    const std::size_t room = limit - std::max({answer.taken.size(), answer.promoted, answer.purged});
+    if (room == 0) break;
+    const std::size_t most = std::min(script_tasks, room);
+    const auto end = left.begin() + static_cast<std::ptrdiff_t>(std::min(room / most, left.size()));
+    const std::vector<std::string> now(left.begin(), end);
+    left.erase(left.begin(), end);
+    std::vector<redis::Command> commands;
+    for (const std::string& queue : now)
+      commands.push_back(sweep_command(queue, worker, length, most, call, part++));
+    const auto replies = exec(commands, call);
+    for (std::size_t i = 0; i < now.size(); ++i) {
+      if (!replies[i].ok()) {
+        trouble = replies[i];
+      } else if (take_swept(replies[i], now[i], length, most, call, answer)) {
+        left.push_back(now[i]);
+      }
+    }
+  }
+  // What was taken from some queues is not given up because others are in trouble: that comes up again.
+  if (trouble && answer.taken.empty()) checked(*trouble);
+  answer.more = !left.empty() || locks >= limit || documents >= limit;
   return answer;
 }
 
