@@ -76,6 +76,8 @@ class Inspector {
   /// quiet, resume or stop. False when there is no such worker.
   bool signal_worker(std::string_view id, Signal signal);
 
+  /// Also those of other programs' schedulers that share the store. They are read-only: to change, pause,
+  /// erase or fire one is an Error{conflict} that names its scheduler.
   std::vector<ScheduleInfo> schedules();
   std::optional<ScheduleInfo> schedule(std::string_view id);
   /// Makes or changes a schedule; its next instant is computed anew from the last one that fired. Throws

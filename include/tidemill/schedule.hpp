@@ -53,6 +53,7 @@ struct ScheduleInfo {
   bool paused = false;
   TimePoint next{};
   std::optional<TimePoint> last = {};
+  bool read_only = false;  ///< It is of another program's scheduler, which `owner` names.
 };
 
 /// The next `count` instants of a schedule after `after`, jitter left out. Throws Error{invalid} as

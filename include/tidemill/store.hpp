@@ -239,6 +239,9 @@ struct StoredSchedule {
   bool paused = false;
   TimePoint next{};
   std::optional<TimePoint> last = {};  ///< The instant that fired last.
+  /// In answers: it is of another program's scheduler, which alone fires and changes it. Its zone may be
+  /// unknown (empty).
+  bool read_only = false;
 };
 
 struct PutSchedule {
@@ -277,7 +280,8 @@ class Catalog {
   /// False when there is no such worker.
   virtual bool signal(std::string_view worker, Signal signal, const Call& call) = 0;
 
-  /// By id; with `due_by`, only those that aren't paused and whose next instant is not after it.
+  /// By id; with `due_by`, only those that aren't paused and whose next instant is not after it: a scheduler
+  /// asks so as long as it runs.
   virtual std::vector<StoredSchedule> schedules(std::optional<TimePoint> due_by, const Call& call) = 0;
   virtual std::vector<bool> put_schedules(std::span<const PutSchedule> puts, const Call& call) = 0;
   /// How many of them there were.

@@ -69,6 +69,7 @@ std::string schedule_json(const ScheduleInfo& info) {
     wire::member_payload(writer, schedule.payload);
     writer.member("owner", info.owner);
     writer.member("paused", info.paused);
+    writer.member("read_only", info.read_only);
     wire::member_time(writer, "next", info.next);
     wire::member_time(writer, "last", info.last);
   });
@@ -77,7 +78,7 @@ std::string schedule_json(const ScheduleInfo& info) {
 int list(const ListArguments& arguments, const Io& io) {
   const auto store = open_store(arguments.store, Access::existing);
   const std::vector<ScheduleInfo> schedules = Inspector{*store}.schedules();
-  Table table{{"SCHEDULE", "SPEC", "ZONE", "QUEUE", "KIND", "LAST", "NEXT"}};
+  Table table{{"SCHEDULE", "SPEC", "ZONE", "QUEUE", "KIND", "LAST", "NEXT", "OWNER"}};
   for (const ScheduleInfo& info : schedules) {
     if (arguments.json) {
       io.out << schedule_json(info);
@@ -86,7 +87,7 @@ int list(const ListArguments& arguments, const Io& io) {
     const Schedule& schedule = info.schedule;
     table.add({schedule.id, schedule.spec, schedule.zone, schedule.options.queue, schedule.kind,
                info.last ? wire::format_second(*info.last) : "-",
-               info.paused ? "paused" : wire::format_second(info.next)});
+               info.paused ? "paused" : wire::format_second(info.next), info.owner});
   }
   if (arguments.json) return ok;
   if (schedules.empty()) {

@@ -48,7 +48,7 @@ States states_of(Act act) {
 bool has_changed(Changed changed) { return changed == Changed::changed || changed == Changed::signalled; }
 
 ScheduleInfo info_of(const StoredSchedule& stored) {
-  ScheduleInfo info{{}, stored.owner, stored.paused, stored.next, stored.last};
+  ScheduleInfo info{{}, stored.owner, stored.paused, stored.next, stored.last, stored.read_only};
   try {
     info.schedule = parse_rule(stored).schedule;
   } catch (const Error&) {
@@ -62,6 +62,13 @@ const StoredSchedule* find_in(const std::vector<StoredSchedule>& all, std::strin
   const auto found =
       std::find_if(all.begin(), all.end(), [&](const StoredSchedule& s) { return s.id == id; });
   return found == all.end() ? nullptr : &*found;
+}
+
+void refuse_read_only(const StoredSchedule& stored) {
+  if (!stored.read_only) return;
+  throw Error{ErrorKind::conflict,
+              fmt::format("schedule \"{}\" belongs to the {}, which alone can change or fire it", stored.id,
+                          stored.owner)};
 }
 
 /// Whether a stored rule says the same, in whatever words.
@@ -146,7 +153,9 @@ template <class F>
 bool Inspector::Impl::update(std::string_view id, F&& change) {
   for (int i = 0; i < put_tries; ++i) {
     const std::vector<StoredSchedule> all = stored_schedules();
-    const std::optional<PutSchedule> put = change(find_in(all, id));
+    const StoredSchedule* const stored = find_in(all, id);
+    if (stored != nullptr) refuse_read_only(*stored);
+    const std::optional<PutSchedule> put = change(stored);
     if (!put) return false;
     if (catalog.put_schedules({&*put, 1}, call()).front()) return true;
   }
@@ -306,7 +315,7 @@ std::size_t Inspector::sync_schedules(std::string_view owner, std::span<const Sc
   const std::vector<StoredSchedule> before = impl_->stored_schedules();
   std::vector<std::string> gone;
   for (const StoredSchedule& stored : before) {
-    const bool ours = stored.owner == owner;
+    const bool ours = stored.owner == owner && !stored.read_only;
     if (ours && !wanted.contains(stored.id)) gone.push_back(stored.id);
     if (!ours && wanted.contains(stored.id)) {
       throw Error{
@@ -344,13 +353,17 @@ bool Inspector::pause_schedule(std::string_view id, bool paused) {
 bool Inspector::erase_schedule(std::string_view id) {
   impl_->require(Feature::schedules);
   const std::string name{id};
-  return impl_->catalog.erase_schedules({&name, 1}, impl_->call()) > 0;
+  if (impl_->catalog.erase_schedules({&name, 1}, impl_->call()) > 0) return true;
+  const std::vector<StoredSchedule> all = impl_->stored_schedules();
+  if (const StoredSchedule* const stored = find_in(all, id)) refuse_read_only(*stored);
+  return false;
 }
 
 std::optional<Enqueued> Inspector::fire_schedule(std::string_view id) {
   const std::vector<StoredSchedule> all = impl_->stored_schedules();
   const StoredSchedule* const stored = find_in(all, id);
   if (stored == nullptr) return {};
+  refuse_read_only(*stored);
   const ScheduleRule rule{parse_rule(*stored).schedule};
   const Task task = rule.task({}, impl_->store.capabilities());
   Enqueued answer = std::move(impl_->store.enqueue({&task, 1}, impl_->call()).front());

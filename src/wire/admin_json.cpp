@@ -107,6 +107,7 @@ constexpr std::array info_members = {
     InfoMember{"paused", [](ScheduleInfo& i, const JsonValue& v) { i.paused = v.truth(); }},
     InfoMember{"next_at", [](ScheduleInfo& i, const JsonValue& v) { i.next = v.time(); }},
     InfoMember{"last_at", [](ScheduleInfo& i, const JsonValue& v) { i.last = v.time(); }},
+    InfoMember{"read_only", [](ScheduleInfo& i, const JsonValue& v) { i.read_only = v.truth(); }},
 };
 
 using StatMember = JsonMember<Stat>;
@@ -181,6 +182,7 @@ void write_schedule_members(json::Writer& writer, const ScheduleInfo& info) {
   writer.member("paused", info.paused);
   member_time(writer, "next_at", info.next);
   member_time(writer, "last_at", info.last);
+  writer.member("read_only", info.read_only);
 }
 
 void write_schedule(json::Writer& writer, const ScheduleInfo& info) {

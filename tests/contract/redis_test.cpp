@@ -14,6 +14,7 @@
 #include "drivers/redis/client.hpp"
 #include "redis_cluster.hpp"
 #include "redis_server.hpp"
+#include "stores/redis/message.hpp"
 
 namespace tidemill {
 
@@ -203,6 +204,63 @@ TEST_F(RedisStoreTest, ScoresAreRoundedUp) {
   put(late);
   EXPECT_EQ(ask("ZSCORE", {"asynq:{q}:scheduled", "a"}).text, "1893456001");
   EXPECT_EQ(ask("ZSCORE", {"asynq:{q}:x:due", "a"}).text, "1893456000000001");
+}
+
+// Why: Go's tools list what fires while somebody fires it, and the store must not stumble over what it can't
+// read. How: a good schedule, a paused one and one whose rule is none, before and after a scheduler's look.
+TEST_F(RedisStoreTest, SchedulesThatFireAreEntriesOfAsynq) {
+  const TimePoint next = store_->now() + 1h;
+  const auto save = [&](const std::string& id, const std::string& rule, bool paused) {
+    const PutSchedule saved{{.id = id, .rule = rule, .paused = paused, .next = next}, {}};
+    store_->catalog()->put_schedules({&saved, 1}, call());
+  };
+  const std::string rule =
+      R"({"spec":"0 3 * * *","zone":"Asia/Tokyo","kind":"k","payload":"p","options":{"queue":"low"}})";
+  save("a", rule, false);
+  save("b", rule, true);
+  save("c", "no rule", false);
+  store_->catalog()->schedules({}, call());
+  EXPECT_EQ(ask("EXISTS", {"asynq:schedulers"}).integer, 0) << "who only lists them fires nothing";
+  store_->catalog()->schedules(store_->now(), call());
+  const auto list = ask("LRANGE", {"asynq:schedulers:{tidemill}", "0", "-1"}).items;
+  ASSERT_EQ(list.size(), 1U);
+  const auto entry = redis_store::decode_scheduler_entry(list[0].text);
+  ASSERT_TRUE(entry);
+  EXPECT_EQ(entry->id, "a");
+  EXPECT_EQ(entry->spec, "CRON_TZ=Asia/Tokyo 0 3 * * *");
+  EXPECT_THAT(entry->options, ElementsAre("MaxRetry(25)", "Queue(\"low\")", "Timeout(30m0s)"));
+  EXPECT_EQ(entry->next_at, next);
+  EXPECT_EQ(entry->previous_at, std::nullopt);
+  EXPECT_GT(ask("TTL", {"asynq:schedulers:{tidemill}"}).integer, 0) << "it goes when nobody renews it";
+  EXPECT_EQ(store_->catalog()->schedules({}, call()).size(), 3U) << "ours are not Go's as well";
+}
+
+// Why: a firing is one event, however often it is told, and no trouble with its history undoes it. How: one
+// firing told twice, one whose history is of another type, and the end of the schedule.
+TEST_F(RedisStoreTest, AFiringIsOneEventOfAsynq) {
+  const TimePoint at = store_->now();
+  const PutSchedule saved{{.id = "s", .rule = "{}", .next = at}, {}};
+  store_->catalog()->put_schedules({&saved, 1}, call());
+  Task fires = task("a");
+  fires.firing = Firing{"s", at, at + 1h};
+  const std::string key = "asynq:scheduler_history:s";
+  const Call told = call();
+  EXPECT_EQ(store_->enqueue({&fires, 1}, told).at(0).put, Put::created);
+  EXPECT_EQ(store_->enqueue({&fires, 1}, told).at(0).put, Put::fired);
+  const auto history = ask("ZRANGE", {key, "0", "-1"}).items;
+  ASSERT_EQ(history.size(), 1U);
+  const auto event = redis_store::decode_enqueue_event(history[0].text);
+  ASSERT_TRUE(event);
+  EXPECT_EQ(event->task_id, "a");
+  EXPECT_EQ(event->enqueued_at, told.now);
+
+  ask("SET", {key, "text"});
+  fires = task("b");
+  fires.firing = Firing{"s", at + 1h, at + 2h};
+  EXPECT_EQ(store_->enqueue({&fires, 1}, call()).at(0).put, Put::created);
+  const std::string id = "s";
+  EXPECT_EQ(store_->catalog()->erase_schedules({&id, 1}, call()), 1U);
+  EXPECT_EQ(ask("EXISTS", {key}).integer, 0);
 }
 
 // Why: a queue is on one node of a cluster, and every script keeps to it. How: tasks of many queues, all

@@ -1,9 +1,13 @@
 // Schedules at rest, and their firings.
+#include <algorithm>
+#include <iterator>
+
 #include <fmt/format.h>
 
 #include "core/rules.hpp"
 #include "stores/redis/keys.hpp"
 #include "stores/redis/protobuf.hpp"
+#include "stores/redis/schedulers.hpp"
 #include "stores/redis/scripts.hpp"
 #include "stores/redis/store_impl.hpp"
 
@@ -25,6 +29,9 @@ constexpr std::string_view erase = R"lua(
 redis.call('HDEL', KEYS[1] .. ':next', ARGV[1])
 return redis.call('HDEL', KEYS[1], ARGV[1])
 )lua";
+
+/// How long what Go's tools are shown may be out of date.
+constexpr auto shown_for = std::chrono::seconds{5};
 
 std::string schedules_key() { return shared_key("schedules"); }
 
@@ -81,15 +88,47 @@ redis::Command put_command(const PutSchedule& each) {
 
 std::vector<StoredSchedule> RedisStore::schedules(std::optional<TimePoint> due_by, const Call& call) {
   const redis::Reply all = ask(redis::Command{"HGETALL", schedules_key()}.reads(), call);
-  std::map<std::string, StoredSchedule> found;
-  for (std::size_t i = 0; i + 1 < all.items.size(); i += 2) {
-    StoredSchedule schedule = read_schedule(all.items[i].text, all.items[i + 1].text);
-    if (due_by && (schedule.paused || schedule.next > *due_by)) continue;
-    found.emplace(schedule.id, std::move(schedule));
-  }
   std::vector<StoredSchedule> answer;
-  for (auto& [id, schedule] : found) answer.push_back(std::move(schedule));
+  for (std::size_t i = 0; i + 1 < all.items.size(); i += 2)
+    answer.push_back(read_schedule(all.items[i].text, all.items[i + 1].text));
+  if (!due_by) std::ranges::move(go_schedules(call), std::back_inserter(answer));
+  // Of two with one id ours comes first.
+  std::ranges::stable_sort(answer, {}, &StoredSchedule::id);
+  const auto same = std::ranges::unique(answer, {}, &StoredSchedule::id);
+  answer.erase(same.begin(), same.end());
+  if (!due_by) return answer;
+  show_schedules(answer, call);
+  std::erase_if(answer, [&](const StoredSchedule& each) { return each.paused || each.next > *due_by; });
   return answer;
+}
+
+std::vector<StoredSchedule> RedisStore::go_schedules(const Call& call) {
+  std::vector<std::string> keys;
+  for (const redis::Reply& key : ask(scheduler_keys_command(call.now), call).items) {
+    if (!is_ours(key.text)) keys.push_back(key.text);
+  }
+  std::vector<redis::Command> commands;
+  for (const std::string& key : keys)
+    commands.push_back(std::move(redis::Command{"LRANGE", key}.add(0).add(-1).reads()));
+  const auto lists = exec(commands, call);
+  std::vector<StoredSchedule> found;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    for (const redis::Reply& text : checked(lists[i]).items) {
+      if (auto entry = read_go_entry(keys[i], text.text)) found.push_back(std::move(*entry));
+    }
+  }
+  return found;
+}
+
+void RedisStore::show_schedules(std::span<const StoredSchedule> all, const Call& call) {
+  {
+    const std::lock_guard guard{mutex_};
+    const auto now = std::chrono::steady_clock::now();
+    if (now < show_again_) return;
+    show_again_ = now + shown_for;
+  }
+  // Only Go's tools read it, so that it fails is no reason to fire nothing.
+  (void)exec(show_commands(all, call.now), call);
 }
 
 std::vector<bool> RedisStore::put_schedules(std::span<const PutSchedule> puts, const Call& call) {
@@ -109,7 +148,14 @@ std::size_t RedisStore::erase_schedules(std::span<const std::string> ids, const 
     commands.push_back(std::move(command.add(id)));
   }
   std::size_t erased = 0;
-  for (const redis::Reply& reply : exec(commands, call)) erased += checked(reply).integer != 0 ? 1U : 0U;
+  std::vector<redis::Command> histories;
+  const auto replies = exec(commands, call);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (checked(replies[i]).integer == 0) continue;
+    ++erased;
+    histories.push_back(forget_history_command(ids[i]));
+  }
+  for (const redis::Reply& reply : exec(histories, call)) checked(reply);
   return erased;
 }
 
@@ -142,7 +188,13 @@ Enqueued RedisStore::fire(const Task& task, const Call& call, std::size_t& part)
     }
     const std::string& verdict = reply.items.at(0).text;
     if (verdict == "f") return refused;
-    if (verdict[0] != 'x') return to_answer(verdict, task);
+    if (verdict[0] != 'x') {
+      Enqueued answer = to_answer(verdict, task);
+      // As in Asynq, a firing whose line of history is lost has fired all the same.
+      if (answer.put == Put::created || answer.put == Put::replaced)
+        (void)exec(history_commands(firing.schedule, answer.id, call.now), call);
+      return answer;
+    }
     over = verdict.substr(1);
   }
   return refused;

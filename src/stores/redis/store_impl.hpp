@@ -120,6 +120,12 @@ class RedisStore final : public Store, public Catalog {
   std::vector<Enqueued> put_tasks(const std::vector<const Task*>& tasks, const Call& call, std::size_t& part);
   Enqueued fire(const Task& task, const Call& call, std::size_t& part);
 
+  // schedules.cpp
+  /// The entries of Go's schedulers that are alive.
+  std::vector<StoredSchedule> go_schedules(const Call& call);
+  /// Tells Go's tools of them, now and then.
+  void show_schedules(std::span<const StoredSchedule> all, const Call& call);
+
   // claim.cpp
   std::vector<redis::Command> claim_commands(const Claim& claim, const Want& want, const Claimed& so_far,
                                              const Call& call, std::size_t& part) const;
@@ -167,6 +173,7 @@ class RedisStore final : public Store, public Catalog {
   Waiter waiter_;
   std::mutex mutex_;
   std::map<std::string, std::chrono::steady_clock::time_point, std::less<>> named_;  ///< Guarded by mutex_.
+  std::chrono::steady_clock::time_point show_again_{};                               ///< Guarded by mutex_.
 };
 
 }  // namespace tidemill::redis_store

@@ -180,7 +180,8 @@ std::vector<StoredSchedule> ServerStore::schedules(std::optional<TimePoint> due_
                             .rule = to_json(info.schedule),
                             .paused = info.paused,
                             .next = info.next,
-                            .last = info.last};
+                            .last = info.last,
+                            .read_only = info.read_only};
     });
   });
 }
