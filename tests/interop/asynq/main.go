@@ -20,9 +20,10 @@ func main() {
 		"server":    server,
 		"inspect":   inspect,
 		"scheduler": scheduler,
+		"cron":      instants,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: peer client|server|inspect|scheduler -redis HOST:PORT [flag]...")
+		fmt.Fprintln(os.Stderr, "usage: peer client|server|inspect|scheduler|cron -redis HOST:PORT [flag]...")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
