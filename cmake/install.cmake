@@ -1,4 +1,5 @@
-# find_package(tidemill) and target tidemill::tidemill for programs that use the library.
+# find_package(tidemill) and target tidemill::tidemill for programs that use the library; tidemill::yaml for those with
+# files of periodic tasks.
 
 tidemill_existing(libraries tidemill_core tidemill_driver_redis tidemill_driver_sqlite tidemill_store_memory
   tidemill_store_redis tidemill_store_sqlite tidemill_stores tidemill_engine tidemill_testing)
@@ -6,6 +7,13 @@ list(APPEND libraries tidemill)
 install(TARGETS ${libraries} EXPORT tidemill_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT tidemill_targets NAMESPACE tidemill:: FILE tidemillTargets.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tidemill)
+# Apart, as it needs yaml-cpp and nothing else does.
+if(TARGET tidemill_yaml)
+  install(TARGETS tidemill_wire tidemill_yaml EXPORT tidemill_yaml_targets
+    ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT tidemill_yaml_targets NAMESPACE tidemill:: FILE tidemillYamlTargets.cmake
+    DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tidemill)
+endif()
 install(DIRECTORY include/tidemill DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(TARGET tidemill_command)
   install(TARGETS tidemill_command DESTINATION ${CMAKE_INSTALL_BINDIR})

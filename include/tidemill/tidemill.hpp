@@ -5,6 +5,7 @@
 #include <tidemill/inspector.hpp>
 #include <tidemill/json.hpp>
 #include <tidemill/lock.hpp>
+#include <tidemill/periodic.hpp>
 #include <tidemill/schedule.hpp>
 #include <tidemill/store.hpp>
 #include <tidemill/version.hpp>

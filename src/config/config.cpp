@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "config/sections.hpp"
-#include "config/yaml.hpp"
 #include "deliver/http_delivery.hpp"
 
 namespace tidemill::config {
@@ -145,13 +144,14 @@ Place parse_place(const std::string& text) {
 Config parse(std::string_view text, const std::string& file) {
   Mistakes mistakes;
   Config config;
-  if (const auto root = parse_yaml(text, file, mistakes)) read_settings<Config>(*root, config, top_settings);
+  if (const auto root = yaml::parse_yaml(text, file, mistakes))
+    read_settings<Config>(*root, config, top_settings);
   mistakes.throw_if_any();
   return config;
 }
 
 Config load(const std::string& file) {
-  const auto text = read_file(file);
+  const auto text = yaml::read_file(file);
   if (!text) throw Error{ErrorKind::invalid, fmt::format("{}: can't be read", file)};
   return parse(*text, file);
 }

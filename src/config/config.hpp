@@ -52,6 +52,12 @@ struct Limits {
   Duration body_timeout = std::chrono::seconds{60};
 };
 
+/// Where schedules come from, again and again.
+struct ScheduleFile {
+  std::string path = {};
+  Duration sync_interval = std::chrono::minutes{3};
+};
+
 struct Logging {
   Level level = Level::info;
   LogFormat format = LogFormat::text;  ///< On stderr, where there is no file.
@@ -76,6 +82,7 @@ struct Config {
   std::vector<Delivery> deliveries = {};
   Outgoing outgoing = {};
   std::optional<std::vector<Schedule>> schedules = {};  ///< None: those in the store are left alone.
+  std::optional<ScheduleFile> schedule_file = {};       ///< Of which `schedules` are what was read.
   Logging log = {};
 };
 

@@ -2,7 +2,6 @@
 #include <array>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <set>
 
 #include <fmt/format.h>
@@ -67,21 +66,13 @@ constexpr std::array token_settings = {
 
 }  // namespace
 
-std::optional<std::string> read_file(const std::filesystem::path& path) {
-  constexpr std::size_t most = 2U << 20U;  // What is too large to be one is said by the reader.
-  std::error_code unknown;
-  if (!std::filesystem::is_regular_file(path, unknown)) return {};
-  std::ifstream in{path, std::ios::binary};
-  std::string text(most, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(most));
-  if (in.bad() || !in.eof()) return {};
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  return text;
+std::filesystem::path beside(const Node& node, const std::string& path) {
+  return std::filesystem::path{node.file()}.parent_path() / path;
 }
 
 std::string read_file_beside(const Node& node, const std::string& path) {
-  const std::filesystem::path place = std::filesystem::path{node.file()}.parent_path() / path;
-  auto text = read_file(place);
+  const std::filesystem::path place = beside(node, path);
+  auto text = yaml::read_file(place);
   if (text) return std::move(*text);
   node.wrong(fmt::format("{} can't be read", place.string()));
   return {};

@@ -3,10 +3,15 @@
 #include <filesystem>
 
 #include "config/config.hpp"
-#include "config/yaml.hpp"
+#include "yaml/yaml.hpp"
 
 /// The parts of a configuration, one file each.
 namespace tidemill::config {
+
+using yaml::Mistakes;
+using yaml::Node;
+using yaml::read_settings;
+using yaml::Setting;
 
 void read_tokens(Config& config, const Node& node);
 void read_deliveries(Config& config, const Node& node);
@@ -15,8 +20,8 @@ void read_logging(Config& config, const Node& node);
 
 /// A secret: a text, {env: VARIABLE} or {file: PATH}, whose first line it is. Empty after a mistake.
 std::string read_secret(const Node& node);
-/// A whole file of a configuration's size at most; none when it can't be read, or is larger.
-std::optional<std::string> read_file(const std::filesystem::path& path);
+/// Where a file is that the configuration names: beside it, unless the path begins with '/'.
+std::filesystem::path beside(const Node& node, const std::string& path);
 /// The whole file; a path that doesn't begin with '/' is looked for beside the configuration. Empty after a
 /// mistake, which is said of `node`.
 std::string read_file_beside(const Node& node, const std::string& path);

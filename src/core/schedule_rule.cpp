@@ -8,6 +8,7 @@
 
 #include <tidemill/error.hpp>
 
+#include "core/digest.hpp"
 #include "core/rules.hpp"
 
 namespace tidemill {
@@ -138,6 +139,19 @@ Task ScheduleRule::task(const std::optional<Shot>& shot, const Capabilities& cap
                          .only_if_created = schedule_.overlap == Overlap::queue};
   }
   return task;
+}
+
+std::string made_id(const Schedule& schedule) {
+  constexpr std::size_t digits = 32;
+  std::string text;
+  for (const std::string_view part :
+       {std::string_view{schedule.spec}, std::string_view{schedule.zone}, std::string_view{schedule.kind},
+        std::string_view{schedule.payload}, std::string_view{schedule.options.queue}}) {
+    // Its length before it, so that no two lists of parts read alike.
+    text += fmt::format("{}:", part.size());
+    text += part;
+  }
+  return sha256_hex(text).substr(0, digits);
 }
 
 void check(const Schedule& schedule, const Capabilities& capabilities) {

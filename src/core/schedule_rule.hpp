@@ -98,6 +98,9 @@ class ScheduleRule {
   Duration period_{};  ///< Of `@every`, else zero.
 };
 
+/// The id of a schedule that was given none: the same for the same spec, zone, kind, payload and queue.
+std::string made_id(const Schedule& schedule);
+
 /// All that can be wrong about a schedule, found before it is stored. Throws Error{invalid}, or as
 /// `rules::admit`.
 void check(const Schedule& schedule, const Capabilities& capabilities);

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <tidemill/inspector.hpp>
+#include <tidemill/periodic_file.hpp>
 #include <tidemill/schedule.hpp>
 
 #include "drivers/http/server.hpp"
@@ -59,6 +60,7 @@ struct Server::Impl {
   void check_routes(const config::Config& checked) const;
   std::unique_ptr<Deliveries> make_deliveries(const config::Config& from);
   void sync_schedules(const config::Config& from);
+  void start_scheduler(const config::Config& from);
   void replace_deliveries(std::unique_ptr<Deliveries> next);
   void stop();
 
@@ -123,6 +125,17 @@ void Server::Impl::sync_schedules(const config::Config& from) {
   if (changed > 0) log.info("schedules of the file were changed", {{"changed", std::to_string(changed)}});
 }
 
+void Server::Impl::start_scheduler(const config::Config& from) {
+  if (!has_role(from, "scheduler")) return;
+  SchedulerOptions options{.owner = std::string{schedules_owner}, .log = log};
+  if (from.schedule_file) {
+    options.source = [path = from.schedule_file->path] { return read_periodic_file(path); };
+    options.sync_interval = from.schedule_file->sync_interval;
+  }
+  scheduler.emplace(store, std::move(options));  // The one before stops.
+  scheduler->start();
+}
+
 void Server::Impl::replace_deliveries(std::unique_ptr<Deliveries> next) {
   if (next) next->start();
   if (replaced.joinable()) replaced.join();
@@ -149,10 +162,7 @@ Server::Server(Store& store, config::Config config, Log log, Log statements)
   impl_->sync_schedules(impl_->config);
   if (has_role(impl_->config, "api")) impl_->start_api();
   if (impl_->deliveries) impl_->deliveries->start();
-  if (has_role(impl_->config, "scheduler")) {
-    impl_->scheduler.emplace(impl_->store, SchedulerOptions{.log = impl_->log});
-    impl_->scheduler->start();
-  }
+  impl_->start_scheduler(impl_->config);
 }
 
 Server::~Server() { stop(); }
@@ -176,6 +186,7 @@ void Server::reload(config::Config config) {
   it.sync_schedules(config);
   if (it.api) it.api->set_access(access_of(config));
   it.replace_deliveries(std::move(next));
+  it.start_scheduler(config);
   it.config = std::move(config);
   it.log.info("the configuration was read again");
 }

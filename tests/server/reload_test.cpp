@@ -64,6 +64,57 @@ TEST_F(ReloadTest, SchedulesBecomeThoseOfTheFile) {
   EXPECT_EQ(get("/schedules/mine").status, 200);
 }
 
+/// With a file of periodic tasks beside its configuration.
+class PeriodicTest : public ReloadTest {
+ protected:
+  void write_tasks(const std::string& yaml) const { write_file(directory_ / "p.yaml", yaml); }
+  std::set<std::string> kinds() {
+    std::set<std::string> found;
+    const auto all = get("/schedules").at("/items");
+    for (const auto& each : all.as_array()) found.emplace(each.at_pointer("/task/kind").as_string());
+    return found;
+  }
+  bool becomes(const std::set<std::string>& wanted) {
+    return eventually([&] { return kinds() == wanted; });
+  }
+};
+
+TEST_F(PeriodicTest, AFileIsReadAgainByItself) {
+  write_tasks("configs: [{cronspec: '@daily', task_type: a, payload: {n: 1}}]\n");
+  serve("schedules: {file: p.yaml, sync_interval: 100ms}\n");
+  EXPECT_EQ(kinds(), std::set<std::string>{"a"});
+  EXPECT_EQ(get("/schedules").text("/items/0/owner"), "file");
+  EXPECT_EQ(get("/schedules").number("/items/0/task/payload/n"), 1);
+  write_tasks(
+      "configs:\n- {cronspec: '@daily', task_type: a, payload: {n: 1}}\n- {cronspec: '@every 1s', task_type: "
+      "b}\n");
+  EXPECT_TRUE(becomes({"a", "b"}));
+  EXPECT_TRUE(eventually([&] { return get("/tasks?kind=b").count("/items") > 0; })) << "it fires";
+  // A mistake changes nothing, and is said with its place.
+  write_tasks("configs:\n- {cronspec: '@daily', task_type: c}\n- {cronspec: '61 * * * *', task_type: d}\n");
+  EXPECT_TRUE(eventually_logs("p.yaml:3:3: cron spec"));
+  EXPECT_EQ(kinds(), (std::set<std::string>{"a", "b"}));
+  write_tasks("configs: [{cronspec: '@daily', task_type: c}]\n");
+  EXPECT_TRUE(becomes({"c"}));
+}
+
+TEST_F(PeriodicTest, AFileIsReadAgainOnSighup) {
+  write_tasks("configs: [{cronspec: '@daily', task_type: a}]\n");
+  serve("schedules: {file: p.yaml, sync_interval: 1h}\n");
+  EXPECT_EQ(kinds(), std::set<std::string>{"a"});
+  write_tasks("configs: [{cronspec: '@daily', task_type: b}]\n");
+  server_.signal(SIGHUP);
+  EXPECT_TRUE(becomes({"b"}));
+  write_tasks("configs: [{cronspec: '@daily'}]\n");
+  server_.signal(SIGHUP);
+  EXPECT_TRUE(eventually_logs("the old one stays"));
+  EXPECT_EQ(kinds(), std::set<std::string>{"b"});
+  // Another way to name them takes the file's place, and nobody reads that any more.
+  reload("schedules: [{id: one, spec: '@every 1s', task: {kind: inline}}]\n");
+  EXPECT_TRUE(becomes({"inline"}));
+  EXPECT_TRUE(eventually([&] { return get("/tasks?kind=inline").count("/items") > 0; })) << "it fires";
+}
+
 TEST_F(ReloadTest, DeliveriesBecomeThoseOfTheFile) {
   std::atomic<int> calls{0};
   Receiver receiver{[&](Received& received) {

@@ -23,7 +23,8 @@ LAYERS = {
     "wire": {"core"},
     "stores/server": {"core", "wire", "drivers/http"},
     "deliver": {"core", "wire", "drivers/http", "drivers/process"},
-    "config": {"core", "wire", "deliver"},
+    "yaml": {"core", "wire"},
+    "config": {"core", "wire", "deliver", "yaml"},
     "server": {"core", "wire", "config", "deliver", "engine", "drivers/http"},
     "cli": {"core", "wire", "config", "deliver", "server", "drivers/sqlite", "drivers/http", "stores/memory",
             "stores/sqlite", "stores/server", "stores", "engine", "testing"},
@@ -36,7 +37,7 @@ THIRD_PARTIES = {
     "curl": {"drivers/http"},
     "date": {"core"},
     "openssl": {"core", "deliver", "drivers/redis"},
-    "yaml-cpp": {"config"},
+    "yaml-cpp": {"yaml"},
     "sqlite3.h": {"drivers/sqlite", "stores/sqlite"},
     "zlib.h": {"core"},
 }

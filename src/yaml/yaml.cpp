@@ -1,6 +1,7 @@
-#include "config/yaml.hpp"
+#include "yaml/yaml.hpp"
 
 #include <charconv>
+#include <fstream>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -11,7 +12,7 @@
 
 #include <tidemill/json.hpp>
 
-namespace tidemill::config {
+namespace tidemill::yaml {
 
 namespace {
 
@@ -84,6 +85,18 @@ void write_string(std::string& out, std::string_view text) { json::Writer{out}.w
 
 void Mistakes::throw_if_any() const {
   if (!lines_.empty()) throw Error{ErrorKind::invalid, fmt::format("{}", fmt::join(lines_, "\n"))};
+}
+
+std::optional<std::string> read_file(const std::filesystem::path& path) {
+  constexpr std::size_t most = 2U << 20U;  // What is too large to be one is said by the reader.
+  std::error_code unknown;
+  if (!std::filesystem::is_regular_file(path, unknown)) return {};
+  std::ifstream in{path, std::ios::binary};
+  std::string text(most, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(most));
+  if (in.bad() || !in.eof()) return {};
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  return text;
 }
 
 std::optional<Node> parse_yaml(std::string_view text, const std::string& file, Mistakes& mistakes) {
@@ -256,4 +269,4 @@ void Node::json_of(const YAML::Node& node, std::string& out) const {
   }
 }
 
-}  // namespace tidemill::config
+}  // namespace tidemill::yaml

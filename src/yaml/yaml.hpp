@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,7 +18,7 @@
 #include "wire/values.hpp"
 
 /// Reads YAML that people wrote, and collects all that is wrong with it.
-namespace tidemill::config {
+namespace tidemill::yaml {
 
 /// What is wrong with the files of one configuration, as "FILE:LINE:COLUMN: what, and what would be right".
 class Mistakes {
@@ -96,6 +98,9 @@ class Node {
   Mistakes& mistakes_;
 };
 
+/// A whole file of a configuration's size at most; none when it can't be read, or is larger.
+std::optional<std::string> read_file(const std::filesystem::path& path);
+
 /// The root of a text; none when it is empty, or no YAML, or larger than a configuration may be.
 std::optional<Node> parse_yaml(std::string_view text, const std::string& file, Mistakes& mistakes);
 
@@ -122,4 +127,4 @@ void read_settings(const Node& node, T& target, std::type_identity_t<std::span<c
   }
 }
 
-}  // namespace tidemill::config
+}  // namespace tidemill::yaml
