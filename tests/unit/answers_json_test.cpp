@@ -104,11 +104,13 @@ TEST(AnswersJson, WhatOperatorsSeeIsReadAsItWasShown) {
                           .owner = "file",
                           .paused = true,
                           .next = noon,
-                          .last = noon - 24h};
+                          .last = noon - 24h,
+                          .read_only = true};
   const std::string text = written([&](json::Writer& out) { write_schedule(out, info); });
   const ScheduleInfo again = read_again(newer(text), read_schedule_info);
   EXPECT_EQ(written([&](json::Writer& out) { write_schedule(out, again); }), text);
   EXPECT_EQ(again.schedule.options.timeout, Duration{1500});
+  EXPECT_TRUE(again.read_only);
   // Whose rule the server itself could not read.
   const ScheduleInfo broken{.schedule = {.id = "b"}, .next = noon};
   EXPECT_EQ(read_again(written([&](json::Writer& out) { write_schedule(out, broken); }), read_schedule_info)
