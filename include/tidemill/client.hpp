@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <future>
 #include <memory>
 #include <span>
@@ -13,20 +14,27 @@
 
 namespace tidemill {
 
+/// One task of a batch: a kind, a payload and what else there is to say.
+struct NewTask {
+  std::string kind = {};
+  std::string payload = {};
+  EnqueueOptions options = {};
+};
+
 struct ClientOptions {
   /// Callers on many threads are merged into one write of at most so many tasks and bytes (group commit).
   std::size_t batch_max = 512;
   std::size_t batch_bytes_max = 1U << 20U;
   /// Longest wait of a call for the store.
   Duration timeout = std::chrono::seconds{30};
+  /// Called with each task before it is checked, on the caller's thread; may change it. What it throws
+  /// refuses the task: an Error goes to the caller as it is, all else as Error{invalid}.
+  std::function<void(NewTask& task)> before_enqueue = {};
+  /// Called with each task that went to the store and what came of it, as `enqueue_all` answers (failed and
+  /// unknown too), before the caller is told: on the caller's thread, or the client's for `enqueue_async`.
+  /// Inside a transaction the commit is still to come. What it throws is logged.
+  std::function<void(const Task& task, const Enqueued& answer)> after_enqueue = {};
   Log log = {};
-};
-
-/// One task of a batch: a kind, a payload and what else there is to say.
-struct NewTask {
-  std::string kind = {};
-  std::string payload = {};
-  EnqueueOptions options = {};
 };
 
 /// Puts tasks into a store.

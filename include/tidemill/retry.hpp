@@ -26,6 +26,8 @@ class RetryPolicy {
   static RetryPolicy table(std::vector<Duration> delays);
   /// 5 s, 15 s, 30 s, 3 min, 1 h, 2 h.
   static RetryPolicy steps();
+  /// Asynq's curve: (n-1)^4 + 15 + r × n seconds, r a whole number from 0 to 29 by chance; at most 100 years.
+  static RetryPolicy asynq();
   /// The caller's own. What it throws, and a negative delay, count as the exponential policy's answer.
   static RetryPolicy function(Function function);
 

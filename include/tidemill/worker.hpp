@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include <tidemill/handler.hpp>
 #include <tidemill/log.hpp>
 #include <tidemill/retry.hpp>
 #include <tidemill/router.hpp>
@@ -17,7 +20,21 @@ struct QueueWeight {
   std::int32_t weight = 1;  ///< Share of the claims when several queues have work; 1 or more.
 };
 
+/// An attempt that ended with an error, as the callbacks of `WorkerOptions` see it; valid during the call.
+struct FailedAttempt {
+  const Task& task;  ///< As it was claimed: this attempt is not counted in it.
+  std::string_view error;
+  std::exception_ptr thrown = {};  ///< What left the handler; null when nothing did.
+  StopReason stopped = StopReason::none;
+};
+
+/// Unless a member says otherwise, callbacks run on the thread that ended the attempt: the handler's, or that
+/// which called the `Completion`. What they throw is logged, and has no effect.
 struct WorkerOptions {
+  /// What Asynq's server has where nothing is set: a slot for each processor, its delays, and all that runs
+  /// given back within some 9 s of `stop`. Its enqueue options are `EnqueueOptions`'s own defaults.
+  static WorkerOptions asynq();
+
   std::vector<QueueWeight> queues = {{}};
   /// Drain the queues in the order given, ignoring weights: a later one waits for the earlier ones.
   bool strict = false;
@@ -28,6 +45,15 @@ struct WorkerOptions {
   std::int32_t threads = 0;
 
   RetryPolicy retry = {};
+  /// Asked before a task is tried again, also after its timeout: whether its error counts as a failure. If
+  /// not, the task waits as long as by the policy, but uses up no retry, and no failure is counted in the
+  /// statistics. Not asked about handlers that ignore their stop token, nor when no retry is left. Should
+  /// return soon: the lease is not renewed meanwhile. Empty, and when it throws: yes.
+  std::function<bool(const FailedAttempt&)> is_failure = {};
+  /// Told of each attempt that ended with an error, or could not start for its deadline or expiry: the task
+  /// is tried again or archived, or its lease was lost. Not told of crashes, as their worker is gone. The
+  /// slot stays taken meanwhile. Of a handler that ignores its stop token it is told on another thread.
+  std::function<void(const FailedAttempt&)> on_error = {};
   /// Snoozes and agains in a row before the task is archived.
   std::int32_t deferrals_max = 1000;
 
@@ -80,8 +106,11 @@ class Worker {
 
   /// As it stands in the list of workers.
   WorkerInfo info() const;
-  /// When a claim last succeeded, on the steady clock, whether or not it found a task; for health checks.
+  /// When a claim last succeeded, on the steady clock, whether or not it found a task.
   std::chrono::steady_clock::time_point last_claim() const;
+  /// For health checks: returns if the worker runs, the store answers now (a round trip), and has taken a
+  /// beat within the length of a lease. Throws Error{closed} or {unavailable} that says what is wrong.
+  void check_health() const;
 
  private:
   struct Impl;

@@ -59,6 +59,15 @@ RetryPolicy RetryPolicy::steps() {
   return table({5s, 15s, 30s, 3min, 1h, 2h});
 }
 
+RetryPolicy RetryPolicy::asynq() {
+  return RetryPolicy{[](const Task&, int n, std::string_view, double random) {
+    using Seconds = std::chrono::duration<double>;
+    constexpr Seconds most = std::chrono::years{100};
+    const Seconds grown{std::pow(n - 1, 4) + 15 + std::floor(random * 30) * n};
+    return std::chrono::duration_cast<Duration>(std::min(grown, most));
+  }};
+}
+
 RetryPolicy RetryPolicy::function(Function function) {
   require(function != nullptr, "retry policy: the function is empty");
   return RetryPolicy{[function = std::move(function), fallback = exponential()](

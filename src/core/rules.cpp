@@ -64,10 +64,14 @@ Report failure(const Ended& ended, const Policy& policy, const std::string& erro
   report.tally = Tally::failure;
   report.record = true;
   if (task.retries >= task.retries_max) return archived(std::move(report), "retries", error);
-  report.retries += 1;
   report.error = error;
   report.delay = ended.outcome.delay() ? std::max(*ended.outcome.delay(), Duration::zero())
-                                       : policy.retry.delay(task, report.retries, error, ended.random);
+                                       : policy.retry.delay(task, task.retries + 1, error, ended.random);
+  if (policy.is_failure && !policy.is_failure(error)) {
+    report.tally = Tally::none;
+  } else {
+    report.retries += 1;
+  }
   return report;
 }
 
@@ -156,6 +160,7 @@ Report conclude(const Ended& ended, const Policy& policy) {
       return deferral(ended, policy);
     case Outcome::Kind::discard: {
       Report report = counted(ended, State::gone);
+      report.tally = Tally::success;
       report.release_key = true;
       return report;
     }

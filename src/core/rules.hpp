@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -45,6 +46,8 @@ void require(const Capabilities& capabilities, Feature feature);
 struct Policy {
   const RetryPolicy& retry;
   std::int32_t deferrals_max = 1000;
+  /// Whether an error after which the task is tried again counts as a failure; empty: each one does.
+  std::function<bool(std::string_view error)> is_failure = {};
 };
 
 /// The attempt as the worker saw it.

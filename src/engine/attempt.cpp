@@ -89,6 +89,16 @@ void Attempt::fire() { stop_.request_stop(); }
 
 // ---- Ending
 
+void Attempt::set_thrown(std::exception_ptr thrown) noexcept {
+  const std::lock_guard lock{mutex_};
+  thrown_ = std::move(thrown);
+}
+
+std::exception_ptr Attempt::thrown() const noexcept {
+  const std::lock_guard lock{mutex_};
+  return abandoned_.load(std::memory_order_relaxed) ? nullptr : thrown_;
+}
+
 bool Attempt::returned(Outcome outcome) noexcept {
   {
     const std::lock_guard lock{mutex_};
@@ -99,6 +109,7 @@ bool Attempt::returned(Outcome outcome) noexcept {
     if (!settle()) return true;
     if (early_) {
       outcome = std::move(*early_);
+      thrown_ = nullptr;
     } else if (outcome.kind() == Outcome::Kind::deferred) {
       outcome = Outcome::failure("it returned Outcome::deferred() and had not called Context::defer()");
     }
@@ -212,13 +223,73 @@ Outcome run_handler(const Handler& handler, const std::shared_ptr<detail::Attemp
     Context context{attempt};
     return handler(context);
   } catch (const Error& error) {
+    attempt->set_thrown(std::current_exception());
     if (error.kind() == ErrorKind::corrupt) return Outcome::archive(error.what());
     return Outcome::failure(error.what());
   } catch (const std::exception& error) {
+    attempt->set_thrown(std::current_exception());
     return Outcome::failure(error.what());
   } catch (...) {
+    attempt->set_thrown(std::current_exception());
     return Outcome::failure("unknown exception");
   }
+}
+
+// ---- Callbacks of the worker's options
+
+namespace {
+
+/// What a callback throws goes to the log; the answer is then `otherwise`.
+template <class T, class F>
+T guarded(const Log& log, std::string_view name, const Task& task, T otherwise, F&& call) noexcept {
+  std::string why = "unknown exception";
+  try {
+    return call();
+  } catch (const std::exception& error) {
+    why = error.what();
+  } catch (...) {
+  }
+  log.error(fmt::format("{} of the worker's options threw", name),
+            {{"error", why}, {"queue", task.ref.queue}, {"id", task.ref.id}, {"kind", task.kind}});
+  return otherwise;
+}
+
+FailedAttempt failed_attempt(const detail::Attempt& attempt, std::string_view error) {
+  return {attempt.task(), error, attempt.thrown(), attempt.stop_reason()};
+}
+
+}  // namespace
+
+Report conclude(const detail::Attempt& attempt, const Outcome& outcome, const Router& router,
+                const WorkerOptions& options) {
+  const Router::Route* route = router.find(attempt.task().kind);
+  const RetryPolicy& retry = route != nullptr && route->options.retry ? *route->options.retry : options.retry;
+  rules::Policy policy{.retry = retry, .deferrals_max = options.deferrals_max};
+  if (options.is_failure && !attempt.abandoned()) {
+    policy.is_failure = [&](std::string_view error) {
+      return guarded(options.log, "is_failure", attempt.task(), true,
+                     [&] { return options.is_failure(failed_attempt(attempt, error)); });
+    };
+  }
+  return rules::conclude({.lease = attempt.lease(),
+                          .outcome = outcome,
+                          .stopped = attempt.stop_reason(),
+                          .started_at = attempt.started_at(),
+                          .random = random_unit()},
+                         policy);
+}
+
+bool failed(const Report& report) noexcept {
+  return report.to == State::retry || report.to == State::archived;
+}
+
+void tell_of_error(const WorkerOptions& options, const detail::Attempt& attempt,
+                   std::string_view error) noexcept {
+  if (!options.on_error) return;
+  guarded(options.log, "on_error", attempt.task(), true, [&] {
+    options.on_error(failed_attempt(attempt, error));
+    return true;
+  });
 }
 
 namespace {
@@ -258,13 +329,14 @@ class Waiting final : public AttemptOwner {
 
 }  // namespace
 
-RanHere run_here(Lease lease, const Router& router, const rules::Policy& policy, StoreClock& clock) {
+RanHere run_here(Lease lease, const Router& router, const WorkerOptions& options, StoreClock& clock) {
   const auto owner = std::make_shared<Waiting>(clock);
   const TimePoint now = clock.now();
   RanHere ran{std::make_shared<detail::Attempt>(std::move(lease), owner, Steady{}, Steady::max())};
   const Lease& held = ran.attempt->lease();
   if (auto refused = rules::refuse(held, now)) {
     ran.report = std::move(*refused);
+    tell_of_error(options, *ran.attempt, ran.report.error);
     return ran;
   }
   const Router::Route* route = router.find(held.task.kind);
@@ -275,9 +347,9 @@ RanHere run_here(Lease lease, const Router& router, const rules::Policy& policy,
   ran.attempt->begin(now, std::chrono::steady_clock::now(), Steady::max(), StopReason::none);
   ran.attempt->returned(run_handler(route->handler, ran.attempt));
   ran.outcome = owner->wait();
-  const rules::Policy own{route->options.retry ? *route->options.retry : policy.retry, policy.deferrals_max};
-  ran.report = rules::conclude({held, ran.outcome, StopReason::none, now, random_unit()}, own);
+  ran.report = conclude(*ran.attempt, ran.outcome, router, options);
   ran.report.logs = ran.attempt->last_logs();
+  if (failed(ran.report)) tell_of_error(options, *ran.attempt, ran.report.error);
   return ran;
 }
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <tidemill/handler.hpp>
 #include <tidemill/router.hpp>
 #include <tidemill/store.hpp>
+#include <tidemill/worker.hpp>
 #include <vector>
 
 #include "core/rules.hpp"
@@ -97,6 +99,10 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
 
   // ---- Ending ----
 
+  /// What left the handler, which returns as failed with that.
+  void set_thrown(std::exception_ptr thrown) noexcept;
+  /// Null when the outcome is not of that.
+  std::exception_ptr thrown() const noexcept;
   /// The handler returned. True if the attempt is over with that; else its completion will end it.
   bool returned(Outcome outcome) noexcept;
   /// A completion for the handler; an empty one if it has one already.
@@ -151,7 +157,8 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   bool completed_ = false;              // It was called.
   bool returned_ = false;               // The handler returned.
   std::optional<Outcome> early_;        // The completion's, called before the handler returned.
-  std::vector<LogLine> logs_;           // Not carried by a beat yet.
+  std::exception_ptr thrown_;
+  std::vector<LogLine> logs_;  // Not carried by a beat yet.
   std::size_t log_lines_ = 0, log_bytes_ = 0, left_out_ = 0;
   std::string progress_;
   bool progress_is_new_ = false;
@@ -164,6 +171,16 @@ namespace tidemill::engine {
 /// Calls the handler and turns what leaves it into an outcome; throws nothing.
 Outcome run_handler(const Handler& handler, const std::shared_ptr<detail::Attempt>& attempt) noexcept;
 
+/// The report of an attempt that ran, by the policy of its kind or else the worker's. Unless the handler was
+/// given up, the worker's `is_failure` is asked.
+Report conclude(const detail::Attempt& attempt, const Outcome& outcome, const Router& router,
+                const WorkerOptions& options);
+/// Whether `on_error` is to be told of what `report` ends.
+bool failed(const Report& report) noexcept;
+/// Tells the worker's `on_error`, if there is one.
+void tell_of_error(const WorkerOptions& options, const detail::Attempt& attempt,
+                   std::string_view error) noexcept;
+
 /// An attempt that was run in the caller's own thread. `report` refers to the attempt's lease.
 struct RanHere {
   std::shared_ptr<detail::Attempt> attempt;
@@ -173,6 +190,6 @@ struct RanHere {
 
 /// Runs one lease from its checks (deadline, expiry, unknown kind) to its report by the rules that `Worker`
 /// has, in this thread; waits for a deferred outcome.
-RanHere run_here(Lease lease, const Router& router, const rules::Policy& policy, StoreClock& clock);
+RanHere run_here(Lease lease, const Router& router, const WorkerOptions& options, StoreClock& clock);
 
 }  // namespace tidemill::engine

@@ -107,6 +107,32 @@ void settle(Entry& entry, const Task& task, Enqueued answer) {
   entry.answer = std::move(answer);
 }
 
+/// As an answer of `enqueue_all` says that the whole call failed.
+Put put_of(const Error& error) {
+  return error.kind() == ErrorKind::unknown_outcome ? Put::unknown : Put::failed;
+}
+
+/// Tells the caller's hook what came of a task.
+void tell(const ClientOptions& options, const Task& task, const Enqueued& answer) noexcept {
+  if (!options.after_enqueue) return;
+  std::string why = "unknown exception";
+  try {
+    options.after_enqueue(task, answer);
+    return;
+  } catch (const std::exception& error) {
+    why = error.what();
+  } catch (...) {
+  }
+  options.log.error("after_enqueue of the client's options threw",
+                    {{"error", why}, {"queue", task.ref.queue}, {"id", task.ref.id}, {"kind", task.kind}});
+}
+
+/// The call failed, and with it this entry.
+void fail(Entry& entry, const Error& error) {
+  entry.answer = {put_of(error), entry.task.ref.id, error.what()};
+  entry.error = error;
+}
+
 /// Puts entries into the store, one batch at a time.
 ///
 /// Thread safety: none.
@@ -122,19 +148,22 @@ class Writer {
       if (entry->deadline > now) {
         live_.push_back(entry);
       } else {
-        entry->error.emplace(ErrorKind::unavailable,
-                             "the time-out passed while the task waited for the store");
+        fail(*entry, {ErrorKind::unavailable, "the time-out passed while the task waited for the store"});
       }
     }
     if (live_.empty()) return;
+    std::optional<Error> failed;
     try {
       write_live();
     } catch (const Error& error) {
-      for (Entry* entry : live_) entry->error = error;
+      failed = error;
     } catch (const std::exception& error) {
-      for (Entry* entry : live_) entry->error.emplace(ErrorKind::unavailable, error.what());
+      failed.emplace(ErrorKind::unavailable, error.what());
     }
+    for (std::size_t i = 0; i < tasks_.size(); ++i) live_[i]->task = std::move(tasks_[i]);
     tasks_.clear();
+    if (!failed) return;
+    for (Entry* entry : live_) fail(*entry, *failed);
   }
 
  private:
@@ -199,10 +228,10 @@ class Bulk {
  public:
   Bulk(Store& store, StoreClock& clock, const ClientOptions& options, std::vector<Enqueued>& answers)
       : store_(store),
+        options_(options),
         lane_(clock),
         deadline_(steady_now() + options.timeout),
         count_max_(std::max<std::size_t>(store.capabilities().batch_max, 1)),
-        bytes_max_(options.batch_bytes_max),
         answers_(answers) {}
 
   /// `index` is where the answer goes.
@@ -210,7 +239,8 @@ class Bulk {
     // Those with unique keys travel apart: somebody's open transaction may hold one.
     Batch& batch = task.unique ? unique_ : plain_;
     const std::size_t bytes = bytes_of(task);
-    if (batch.tasks.size() == count_max_ || (!batch.tasks.empty() && batch.bytes + bytes > bytes_max_))
+    if (batch.tasks.size() == count_max_ ||
+        (!batch.tasks.empty() && batch.bytes + bytes > options_.batch_bytes_max))
       send(batch);
     batch.bytes += bytes;
     batch.tasks.push_back(std::move(task));
@@ -232,7 +262,7 @@ class Bulk {
   void send(Batch& batch) {
     if (batch.tasks.empty()) return;
     if (error_) {
-      fail(batch, Put::failed);
+      fail_all(batch, {Put::failed, "", error_->what()});
     } else {
       try {
         Call call = lane_.next();
@@ -240,10 +270,10 @@ class Bulk {
         take(batch, put(store_, batch.tasks, call));
         written_ = true;
       } catch (const Error& error) {
+        fail_all(batch, {put_of(error), "", error.what()});
         // As long as nothing is written the whole call fails. Afterwards the answers must say what is.
         if (!written_) throw;
         error_ = error;
-        fail(batch, error.kind() == ErrorKind::unknown_outcome ? Put::unknown : Put::failed);
       }
     }
     batch.tasks.clear();
@@ -256,18 +286,22 @@ class Bulk {
       Enqueued& answer = answers_[batch.indexes[i]];
       answer = std::move(answers[i]);
       if (answer.put != Put::created) answer.why = describe(batch.tasks[i], answer);
+      tell(options_, batch.tasks[i], answer);
     }
   }
 
-  void fail(const Batch& batch, Put put) {
-    for (const std::size_t index : batch.indexes) answers_[index] = {put, "", error_->what()};
+  void fail_all(const Batch& batch, const Enqueued& answer) {
+    for (std::size_t i = 0; i < batch.tasks.size(); ++i) {
+      answers_[batch.indexes[i]] = answer;
+      tell(options_, batch.tasks[i], answer);
+    }
   }
 
   Store& store_;
+  const ClientOptions& options_;
   Lane lane_;
   const Steady deadline_;
   const std::size_t count_max_;
-  const std::size_t bytes_max_;
   std::vector<Enqueued>& answers_;
   Batch plain_;
   Batch unique_;
@@ -287,9 +321,32 @@ struct Client::Impl {
         unique(store, clock, count_max, options.batch_bytes_max),
         async_writer(store, clock) {}
 
+  /// The task as the caller's hook leaves it.
+  Task admitted(std::string_view kind, std::string payload, const EnqueueOptions& task_options) const {
+    if (!options.before_enqueue)
+      return rules::admit(kind, std::move(payload), task_options, store.capabilities());
+    NewTask task{std::string{kind}, std::move(payload), task_options};
+    try {
+      options.before_enqueue(task);
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      throw Error{ErrorKind::invalid, error.what()};
+    } catch (...) {
+      throw Error{ErrorKind::invalid, "before_enqueue of the client's options refused the task"};
+    }
+    return rules::admit(task.kind, std::move(task.payload), task.options, store.capabilities());
+  }
+
   Entry admit(std::string_view kind, std::string payload, const EnqueueOptions& task_options) const {
-    return {.task = rules::admit(kind, std::move(payload), task_options, store.capabilities()),
+    return {.task = admitted(kind, std::move(payload), task_options),
             .deadline = steady_now() + options.timeout};
+  }
+
+  Enqueued finish(Entry& entry) const {
+    tell(options, entry.task, entry.answer);
+    if (entry.error) throw *entry.error;
+    return std::move(entry.answer);
   }
 
   engine::Batcher<AsyncEntry>& async() {
@@ -312,6 +369,7 @@ struct Client::Impl {
       if (!batch.empty()) async_writer.write(batch);
     }
     for (AsyncEntry& each : entries) {
+      tell(options, each.entry.task, each.entry.answer);
       if (each.entry.error) {
         each.promise.set_exception(std::make_exception_ptr(*each.entry.error));
       } else {
@@ -340,8 +398,7 @@ Client::~Client() = default;
 Enqueued Client::enqueue(std::string_view kind, std::string payload, const EnqueueOptions& options) {
   Entry entry = impl_->admit(kind, std::move(payload), options);
   (entry.task.unique ? impl_->unique : impl_->plain).run(entry);
-  if (entry.error) throw *entry.error;
-  return std::move(entry.answer);
+  return impl_->finish(entry);
 }
 
 Enqueued Client::enqueue(Transaction& inside, std::string_view kind, std::string payload,
@@ -350,10 +407,12 @@ Enqueued Client::enqueue(Transaction& inside, std::string_view kind, std::string
   rules::require(impl_->store.capabilities(), Feature::inside);
   const Call call = impl_->clock.call(impl_->options.timeout);
   // No repeats here: whether the commit happens, and what to do in doubt, is the caller's.
-  std::vector<Enqueued> answers = impl_->store.enqueue({&entry.task, 1}, call, &inside);
-  settle(entry, entry.task, std::move(answers.front()));
-  if (entry.error) throw *entry.error;
-  return std::move(entry.answer);
+  try {
+    settle(entry, entry.task, std::move(impl_->store.enqueue({&entry.task, 1}, call, &inside).front()));
+  } catch (const Error& error) {
+    fail(entry, error);
+  }
+  return impl_->finish(entry);
 }
 
 std::vector<Enqueued> Client::enqueue_all(std::span<const NewTask> tasks) {
@@ -363,7 +422,7 @@ std::vector<Enqueued> Client::enqueue_all(std::span<const NewTask> tasks) {
     const NewTask& task = tasks[i];
     std::optional<Task> admitted;
     try {
-      admitted = rules::admit(task.kind, task.payload, task.options, impl_->store.capabilities());
+      admitted = impl_->admitted(task.kind, task.payload, task.options);
     } catch (const Error& refused) {
       answers[i] = {Put::invalid, task.options.id, refused.what()};
       continue;

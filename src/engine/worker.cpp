@@ -95,6 +95,7 @@ void Worker::Impl::start() {
     core->on_stop_signal = [this] { stop_by_signal(); };
     engine::SuspectGate::of_process().listen(core);
     core->last_claim = steady_now();
+    core->last_renewal = steady_now();
     core->watch.start();
     core->reporter.start();
     core->keeper.start();
@@ -167,6 +168,15 @@ void Worker::Impl::stop_all() {
   }
 }
 
+WorkerOptions WorkerOptions::asynq() {
+  WorkerOptions options;
+  options.concurrency = std::max(static_cast<std::int32_t>(std::thread::hardware_concurrency()), 1);
+  options.retry = RetryPolicy::asynq();
+  options.shutdown_timeout = 8s;
+  options.stuck_after = 1s;  // Go gives back at once what still runs, and many supervisors kill after 10 s.
+  return options;
+}
+
 // ---- Worker
 
 Worker::Worker(Store& store, const Router& router, WorkerOptions options) {
@@ -213,5 +223,20 @@ void Worker::resume() { impl_->core->set_quiet(false); }
 WorkerInfo Worker::info() const { return impl_->core->info(); }
 
 std::chrono::steady_clock::time_point Worker::last_claim() const { return impl_->core->last_claim; }
+
+void Worker::check_health() const {
+  {
+    const std::lock_guard lock{impl_->mutex};
+    if (impl_->phase != Impl::Phase::running) throw Error{ErrorKind::closed, "the worker does not run"};
+  }
+  impl_->core->store.now();
+  const Duration lease = impl_->core->options.lease;
+  const auto since = steady_now() - impl_->core->last_renewal.load();
+  if (since <= lease) return;
+  throw Error{ErrorKind::unavailable,
+              fmt::format("the store has taken no beat for {:.1f} s, and leases end after {:.1f} s",
+                          std::chrono::duration<double>(since).count(),
+                          std::chrono::duration<double>(lease).count())};
+}
 
 }  // namespace tidemill

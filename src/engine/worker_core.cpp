@@ -16,6 +16,7 @@ namespace {
 
 /// Kinds without a handler that are remembered, so as to warn once of each.
 constexpr std::size_t unknown_kinds_max = 1000;
+constexpr std::string_view lease_lost = "its lease was lost while it ran";
 
 Steady steady_now() { return std::chrono::steady_clock::now(); }
 
@@ -64,7 +65,9 @@ bool WorkerCore::run(const AttemptPtr& attempt) noexcept {
   }
   const TimePoint time = now();
   if (auto refused = rules::refuse(lease, time)) {
+    const std::string error = refused->error;
     reporter.add(attempt, std::move(*refused));
+    tell_of_error(options, *attempt, error);
     return true;
   }
   const Router::Route* route = router.find(lease.task.kind);
@@ -94,20 +97,18 @@ bool WorkerCore::run(const AttemptPtr& attempt) noexcept {
 void WorkerCore::ended(const AttemptPtr& attempt, Outcome outcome) noexcept {
   if (attempt->stop_reason() == StopReason::lost) {
     lost(attempt->task(), "while it ran; its outcome is dropped");
+    tell_of_error(options, *attempt, lease_lost);
     return;
   }
-  reporter.add(attempt, concluded(*attempt, outcome));
-}
-
-Report WorkerCore::concluded(const detail::Attempt& attempt, const Outcome& outcome) const {
-  const Router::Route* route = router.find(attempt.task().kind);
-  const RetryPolicy& retry = route != nullptr && route->options.retry ? *route->options.retry : options.retry;
-  return rules::conclude({.lease = attempt.lease(),
-                          .outcome = outcome,
-                          .stopped = attempt.stop_reason(),
-                          .started_at = attempt.started_at(),
-                          .random = random_unit()},
-                         {.retry = retry, .deferrals_max = options.deferrals_max});
+  Report report = conclude(*attempt, outcome, router, options);
+  if (!options.on_error || !failed(report)) {
+    reporter.add(attempt, std::move(report));
+    return;
+  }
+  // First reported: the lease of an attempt that is over is renewed only while its report waits.
+  const std::string error = report.error;
+  reporter.add(attempt, std::move(report));
+  tell_of_error(options, *attempt, error);
 }
 
 void WorkerCore::stop(const AttemptPtr& attempt, StopReason reason) {
@@ -127,10 +128,20 @@ void WorkerCore::abandon(const AttemptPtr& attempt) {
                        {"id", task.ref.id},
                        {"kind", task.kind},
                        {"reason", to_string(attempt->stop_reason())}});
-  if (attempt->stop_reason() == StopReason::lost) return;
-  const auto said = Outcome::failure(fmt::format(
-      "its handler had not returned {} s after it was told to stop", seconds(options.stuck_after)));
-  reporter.add(attempt, concluded(*attempt, said));
+  std::string error{lease_lost};
+  bool told = true;
+  if (attempt->stop_reason() != StopReason::lost) {
+    const auto said = Outcome::failure(fmt::format(
+        "its handler had not returned {} s after it was told to stop", seconds(options.stuck_after)));
+    Report report = conclude(*attempt, said, router, options);
+    error = report.error;
+    told = failed(report);
+    reporter.add(attempt, std::move(report));
+  }
+  // Those who give attempts up have leases to look after, and can't wait for user code.
+  if (told && options.on_error) {
+    watch.call([this, attempt, error] { tell_of_error(options, *attempt, error); });
+  }
 }
 
 /// Back to its place in the line, unless an operator wants it elsewhere: what he said must not be lost with

@@ -76,7 +76,7 @@ class WorkerCore final : public AttemptOwner,
   void abandon(const AttemptPtr& attempt);
   /// Not started: back to where they were in the line.
   void give_back(std::span<const AttemptPtr> attempts);
-  /// The lease of an attempt that has not started is lost.
+  /// The lease of an attempt is lost.
   void lost(const Task& task, std::string_view when);
 
   // ---- State ----
@@ -84,6 +84,7 @@ class WorkerCore final : public AttemptOwner,
   std::atomic<bool> quiet{false};
   std::atomic<bool> stopping{false};
   std::atomic<Steady> last_claim{Steady{}};
+  std::atomic<Steady> last_renewal{Steady{}};  ///< When the last one that succeeded was sent.
   /// What an operator's stop signal sets off; must not block.
   std::function<void()> on_stop_signal;
   WorkerInfo info();
@@ -99,7 +100,6 @@ class WorkerCore final : public AttemptOwner,
   void gate_is_free() override { pool.admit_suspect(); }
 
  private:
-  Report concluded(const detail::Attempt& attempt, const Outcome& outcome) const;
   Report not_started(const detail::Attempt& attempt) const;
   void warn_of_unknown(const std::string& kind);
 

@@ -124,6 +124,7 @@ bool WorkerKeeper::renew(Load& load, bool with_stats) {
     const Steady sent = steady_now();
     const Renewed renewed = core_.store.renew(info, load.beats, core_.options.lease, stats, call);
     core_.clock.learn(renewed.now, sent, steady_now());
+    core_.last_renewal = sent;
     trouble_.over();
     core_.obey(renewed.worker);
     for (std::size_t i = 0; i < load.attempts.size() && i < renewed.leases.size(); ++i) {

@@ -115,11 +115,16 @@ Steady WorkerWatch::check(const AttemptPtr& attempt, Steady at) {
 // ---- Firing
 
 void WorkerWatch::fire(const AttemptPtr& attempt) {
+  call([attempt] { attempt->fire(); });
+  expect(*attempt);
+}
+
+void WorkerWatch::call(std::function<void()> body) {
   bool one_more = false;
   {
     const std::lock_guard lock{firing_->mutex};
     if (firing_->finishing) return;
-    firing_->queue.push_back(attempt);
+    firing_->queue.push_back(std::move(body));
     one_more = firing_->idle < firing_->queue.size();
   }
   firing_->more.notify_one();
@@ -127,18 +132,17 @@ void WorkerWatch::fire(const AttemptPtr& attempt) {
     const std::lock_guard lock{crew_mutex_};
     if (crew_.size() < firing_threads_max) crew_.add("tm-stop", [firing = firing_] { fire_all(*firing); });
   }
-  expect(*attempt);
 }
 
 void WorkerWatch::fire_all(Firing& firing) {
   std::unique_lock lock{firing.mutex};
   while (true) {
     if (!firing.queue.empty()) {
-      AttemptPtr attempt = std::move(firing.queue.front());
+      std::function<void()> body = std::move(firing.queue.front());
       firing.queue.pop_front();
       lock.unlock();
-      attempt->fire();
-      attempt.reset();
+      body();
+      body = nullptr;
       lock.lock();
     } else if (firing.finishing) {
       return;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -38,13 +39,15 @@ class WorkerWatch {
   void expect(const detail::Attempt& attempt);
   /// Fires the attempt's stop token on a thread made for that.
   void fire(const AttemptPtr& attempt);
+  /// Calls user code on one of these threads. `body` keeps alive what it needs, and doesn't throw.
+  void call(std::function<void()> body);
 
  private:
   /// What the firing threads share; they keep it alive.
   struct Firing {
     std::mutex mutex;
     std::condition_variable more;
-    std::deque<AttemptPtr> queue;
+    std::deque<std::function<void()>> queue;
     std::size_t idle = 0;
     bool finishing = false;
   };

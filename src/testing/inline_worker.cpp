@@ -93,8 +93,7 @@ InlineWorker::~InlineWorker() = default;
 std::optional<Ran> InlineWorker::run_one() {
   std::optional<Lease> lease = impl_->claim();
   if (!lease) return {};
-  const rules::Policy policy{impl_->options.retry, impl_->options.deferrals_max};
-  engine::RanHere ran = engine::run_here(std::move(*lease), impl_->router, policy, impl_->clock);
+  engine::RanHere ran = engine::run_here(std::move(*lease), impl_->router, impl_->options, impl_->clock);
   const Reported reported = impl_->store.report({&ran.report, 1}, impl_->lane.next()).front();
   return Ran{ran.attempt->task(), std::move(ran.outcome), reported};
 }

@@ -99,10 +99,12 @@ constexpr std::string_view heading =
 class Table {
  public:
   /// An attempt that ran and came to `outcome`.
-  void ended(std::string what, Task task, const Outcome& outcome, StopReason stopped = StopReason::none) {
+  void ended(std::string what, Task task, const Outcome& outcome, StopReason stopped = StopReason::none,
+             bool is_failure = true) {
     const RetryPolicy retry;
     const Lease lease = lease_of(std::move(task));
-    add(std::move(what), lease, rules::conclude({lease, outcome, stopped, now, 0.0}, {retry, 1000}));
+    const rules::Policy policy{retry, 1000, [=](std::string_view) { return is_failure; }};
+    add(std::move(what), lease, rules::conclude({lease, outcome, stopped, now, 0.0}, policy));
   }
   void crashed(std::string what, Task task, bool marked) {
     const Lease lease = lease_of(std::move(task), marked);
@@ -133,6 +135,8 @@ std::string own_accord() {
               Outcome::success("result"));
   table.ended("`failure`, retries left", task(), Outcome::failure("why"));
   table.ended("`retry_in`, retries left", task(), Outcome::retry_in(1s, "why"));
+  table.ended("either, and `is_failure` says that it is none", task(), Outcome::failure("why"),
+              StopReason::none, false);
   table.ended("`failure` or `retry_in`, none left", with([](Task& t) { t.retries = t.retries_max; }),
               Outcome::failure("why"));
   table.ended("`snooze`", task(), Outcome::snooze(1s));

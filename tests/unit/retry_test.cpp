@@ -51,6 +51,22 @@ TEST(RetryPolicy, ATableStaysAtItsLastEntry) {
     EXPECT_EQ(delay(steps, static_cast<int>(i) + 1), expected[i]);
 }
 
+// The table of Asynq's delays: before the first retry 15 to 44 s, before the 25th some 3.8 days.
+TEST(RetryPolicy, AsynqsCurve) {
+  struct Row {
+    int retried;
+    std::chrono::seconds least, most;
+  };
+  constexpr double almost_one = 0.999999;
+  for (const Row& row : {Row{0, 15s, 44s}, Row{1, 16s, 74s}, Row{2, 31s, 118s}, Row{3, 96s, 212s},
+                         Row{5, 640s, 814s}, Row{10, 10015s, 10334s}, Row{24, 331791s, 332516s}}) {
+    EXPECT_EQ(delay(RetryPolicy::asynq(), row.retried + 1), row.least) << row.retried;
+    EXPECT_EQ(delay(RetryPolicy::asynq(), row.retried + 1, almost_one), row.most) << row.retried;
+  }
+  EXPECT_EQ(delay(RetryPolicy::asynq(), 3, 0.05), 31s + 3s) << "chance counts in whole steps";
+  EXPECT_EQ(delay(RetryPolicy::asynq(), 2'000'000'000), std::chrono::years{100});
+}
+
 TEST(RetryPolicy, AFunctionSeesTaskNumberAndError) {
   const RetryPolicy policy = RetryPolicy::function([](const Task& task, int n, std::string_view error) {
     return Duration{static_cast<int>(task.kind.size()) * 100 + n * 10 + static_cast<int>(error.size())};

@@ -102,6 +102,29 @@ TEST(RulesConclude, RetryInOverrulesThePolicyAndUsesARetry) {
   EXPECT_EQ(conclude(lease_of({.retries_max = 0}), Outcome::retry_in(7s, "why")).to, State::archived);
 }
 
+TEST(RulesConclude, AnErrorThatIsNoFailureUsesNoRetry) {
+  std::vector<std::string> asked;
+  const rules::Policy lenient{fixed, 3, [&](std::string_view error) {
+                                asked.emplace_back(error);
+                                return false;
+                              }};
+  const Lease lease = lease_of({.attempt = 1, .retries = 1, .retries_max = 2, .deferrals = 3});
+  const Outcome failure = Outcome::failure("why");
+  const Report report = rules::conclude({lease, failure, StopReason::none, now, 0.5}, lenient);
+  EXPECT_EQ(report.to, State::retry);
+  EXPECT_EQ(report.attempt, 2);
+  EXPECT_EQ(report.retries, 1);
+  EXPECT_EQ(report.deferrals, 0);
+  EXPECT_EQ(report.delay, 15s) << "as if it were one";
+  EXPECT_EQ(report.error, "why");
+  EXPECT_EQ(report.tally, Tally::none);
+  EXPECT_TRUE(report.record);
+  const Lease last = lease_of({.retries = 2, .retries_max = 2});
+  EXPECT_EQ(rules::conclude({last, failure, StopReason::none, now, 0.5}, lenient).to, State::archived);
+  EXPECT_EQ(rules::conclude({last, failure, StopReason::none, now, 0.5}, lenient).tally, Tally::failure);
+  EXPECT_EQ(asked, std::vector<std::string>{"why"}) << "only where it makes a difference";
+}
+
 TEST(RulesConclude, SnoozeUsesNoAttempt) {
   const Lease lease = lease_of({.attempt = 2, .retries = 1});
   const Report report = conclude(lease, Outcome::snooze(9s));
@@ -142,7 +165,7 @@ TEST(RulesConclude, PuttingOffHasALimit) {
 TEST(RulesConclude, DiscardDeletes) {
   const Report report = conclude(lease_of({.retention = 1h}), Outcome::discard("why"));
   EXPECT_EQ(report.to, State::gone);
-  EXPECT_EQ(report.tally, Tally::none);
+  EXPECT_EQ(report.tally, Tally::success) << "as Asynq counts it";
   EXPECT_TRUE(report.release_key);
 }
 
