@@ -71,7 +71,7 @@ class OursAndGo : public Interop {
 
   /// Runs tasks of any kind on the queue "default", as their payloads say:
   ///
-  ///     fail TEXT | archive TEXT | gate | stop | result TEXT
+  ///     fail TEXT | archive TEXT | discard | gate | stop | result TEXT
   ///
   /// gate waits until the gate is open, and stop until the handler is told to stop. Other payloads do
   /// nothing.
@@ -86,6 +86,7 @@ class OursAndGo : public Interop {
     worker_.emplace(*store_, router_, options);
     worker_->start();
   }
+  void stop_worker() { worker_->stop(); }
   static WorkerOptions quick() {
     WorkerOptions options;
     options.concurrency = 4;
@@ -152,6 +153,7 @@ class OursAndGo : public Interop {
     std::string rest{blank == payload.npos ? std::string_view{} : payload.substr(blank + 1)};
     if (word == "fail") return Outcome::failure(std::move(rest));
     if (word == "archive") return Outcome::archive(std::move(rest));
+    if (word == "discard") return Outcome::discard(std::move(rest));
     if (word == "gate") gate_.wait();
     if (word == "stop") {
       std::mutex mutex;

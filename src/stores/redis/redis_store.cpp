@@ -1,5 +1,8 @@
 #include "stores/redis/redis_store.hpp"
 
+#include <algorithm>
+#include <charconv>
+
 #include <fmt/format.h>
 
 #include <tidemill/error.hpp>
@@ -10,9 +13,32 @@
 
 namespace tidemill {
 
+namespace {
+
+/// Takes the store's one option of its own out of the URL: archive_max=COUNT. The driver reads all others.
+std::optional<std::int64_t> take_archive_max(std::string& url) {
+  constexpr std::string_view name = "archive_max=";
+  const std::size_t question = url.find('?');
+  const std::size_t at = std::min(url.find(name, question), url.size());
+  if (question == url.npos || at == url.size() || (url[at - 1] != '?' && url[at - 1] != '&')) return {};
+  const std::size_t end = std::min(url.find('&', at), url.size());
+  const std::string value = url.substr(at + name.size(), end - at - name.size());
+  url.erase(at, std::min(end + 1, url.size()) - at);
+  if (url.back() == '?' || url.back() == '&') url.pop_back();
+  std::int64_t count = 0;
+  const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), count);
+  if (error == std::errc{} && rest == value.data() + value.size() && count > 0) return count;
+  throw Error{ErrorKind::invalid,
+              fmt::format("store URL: archive_max must be a number of tasks, 1 or more, not \"{}\"", value)};
+}
+
+}  // namespace
+
 std::unique_ptr<Store> open_redis(std::string_view url, const Clock* clock) {
   try {
-    auto store = std::make_unique<redis_store::RedisStore>(redis::parse_url(url), clock);
+    std::string rest{url};
+    const auto archive_max = take_archive_max(rest);
+    auto store = std::make_unique<redis_store::RedisStore>(redis::parse_url(rest), clock, archive_max);
     store->check_server();
     return store;
   } catch (const redis::Failure& problem) {
@@ -31,8 +57,13 @@ constexpr auto named_for = 10s;
 
 }  // namespace
 
-RedisStore::RedisStore(redis::Options options, const Clock* clock)
-    : clock_(clock), client_(std::move(options)), locks_(client_), documents_(client_), waiter_(client_) {
+RedisStore::RedisStore(redis::Options options, const Clock* clock, std::optional<std::int64_t> archive_max)
+    : clock_(clock),
+      archive_max_(archive_max.value_or(0)),
+      client_(std::move(options)),
+      locks_(client_),
+      documents_(client_),
+      waiter_(client_) {
   const auto limit = [&](Feature feature, std::string text, bool absent = false) {
     capabilities_.limits[feature] = {.absent = absent, .text = std::move(text)};
   };

@@ -244,9 +244,9 @@ return answer(answers)
 )lua";
 
 /// ARGV: 3 now, 4 the new leases' end in seconds, 5 the token's digits but for the last three, 6 the holder,
-/// 7 how many leases, 8 due and 9 ended tasks at most. Answers how many it has promoted and purged, and nine
-/// values a lease that it took: id, msg, x, y, c, token, whether it has its lock, who held it, and
-/// whether it was marked as started.
+/// 7 how many leases, 8 due and 9 ended tasks at most, 10 how many archived tasks stay (0: all). Answers how
+/// many it has promoted and purged, and nine values a lease that it took: id, msg, x, y, c, token, whether it
+/// has its lock, who held it, and whether it was marked as started.
 constexpr std::string_view sweep = R"lua(
 if again then return again end
 local now = tonumber(ARGV[3])
@@ -296,6 +296,11 @@ for _, kept in ipairs({'completed', 'archived'}) do
 end
 for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'completed', '-inf', seconds, 'LIMIT', 0, purges - answers[2])) do
   purge(id, 'completed')
+end
+local most = tonumber(ARGV[10])
+local over = most > 0 and math.min(call('ZCARD', P .. 'archived') - most, purges - answers[2]) or 0
+if over > 0 then
+  for _, id in ipairs(call('ZRANGE', P .. 'archived', 0, over - 1)) do purge(id, 'archived') end
 end
 for _, lock in ipairs(call('ZRANGEBYSCORE', P .. 'x:keys', '-inf', now, 'LIMIT', 0, 100)) do
   call('DEL', lock)

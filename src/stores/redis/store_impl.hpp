@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,7 +35,8 @@ struct Spot {
 /// The verbs are in files of their names, lists in find.cpp, what operators do in change.cpp and catalog.cpp.
 class RedisStore final : public Store, public Catalog {
  public:
-  RedisStore(redis::Options options, const Clock* clock);
+  /// Of archived tasks the sweep keeps `archive_max` in each queue; none: all.
+  RedisStore(redis::Options options, const Clock* clock, std::optional<std::int64_t> archive_max);
   /// Throws Error{unavailable} when no server answers, or one that is too old.
   void check_server();
 
@@ -139,8 +141,8 @@ class RedisStore final : public Store, public Catalog {
   bool holds(const Lease& lease, const Call& call);
 
   // sweep.cpp
-  static redis::Command sweep_command(std::string_view queue, std::string_view worker, Duration length,
-                                      std::size_t most, const Call& call, std::size_t part);
+  redis::Command sweep_command(std::string_view queue, std::string_view worker, Duration length,
+                               std::size_t most, const Call& call, std::size_t part) const;
   /// Whether the queue may have more.
   bool take_swept(const redis::Reply& reply, std::string_view queue, Duration length, std::size_t most,
                   const Call& call, Swept& into);
@@ -166,6 +168,7 @@ class RedisStore final : public Store, public Catalog {
   std::vector<std::string> group_names(std::string_view queue, const Call& call);
 
   const Clock* clock_;
+  const std::int64_t archive_max_;  // 0: all.
   Capabilities capabilities_;
   redis::Client client_;
   RedisLocks locks_;

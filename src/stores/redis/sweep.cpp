@@ -23,11 +23,12 @@ constexpr std::size_t swept_values = 9;
 }  // namespace
 
 redis::Command RedisStore::sweep_command(std::string_view queue, std::string_view worker, Duration length,
-                                         std::size_t most, const Call& call, std::size_t part) {
+                                         std::size_t most, const Call& call, std::size_t part) const {
   const Ticket ticket = make_ticket(call.now);
   auto command = script(sweep_script(), queue, call, part);
   command.add(micros(call.now)).add(seconds_up(call.now + length)).add(ticket.digits);
   command.add(write_holder({ticket.nonce, {}, std::string{worker}})).add(most).add(most).add(most);
+  command.add(archive_max_);
   return command;
 }
 
