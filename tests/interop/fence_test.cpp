@@ -74,6 +74,21 @@ TEST_F(Fence, GoTakesOurLeaseAndRunsTheTask) {
   EXPECT_FALSE(raw().exists(key("default", "lease")));
 }
 
+// Why: a lease that was claimed and never renewed is what a killed process leaves. How: a real one.
+TEST_F(Fence, GoTakesTheTaskOfOurKilledProcess) {
+  const std::string id = enqueue("ok");
+  {
+    Process worker{{TIDEMILL_BINARY, "work", "--store", redis().url(), "--on", "email=sleep 600"}, {}};
+    ASSERT_TRUE(becomes("default", id, "active"));
+    worker.end(SIGKILL);
+  }
+  age_lease(id);
+  GoProgram server{"server", redis(), {"-retry-delay", "1ms"}};
+  EXPECT_EQ(server.event("start", id).at("retried"), 1);
+  EXPECT_EQ(message("default", id).error, "asynq: task lease expired");
+  EXPECT_TRUE(becomes("default", id, ""));
+}
+
 // "Run now" writes no pending_since, so ours stands in the hash until Go's dequeue.
 TEST_F(Fence, GoTakesOurLeaseAndAnOperatorRunsTheTask) {
   const std::string id = enqueue(await_go_on());
