@@ -76,9 +76,11 @@ TEST_F(Fence, GoTakesOurLeaseAndRunsTheTask) {
 
 // Why: a lease that was claimed and never renewed is what a killed process leaves. How: a real one.
 TEST_F(Fence, GoTakesTheTaskOfOurKilledProcess) {
-  const std::string id = enqueue("ok");
+  const std::string id = enqueue(await_go_on());
   {
-    Process worker{{TIDEMILL_BINARY, "work", "--store", redis().url(), "--on", "email=sleep 600"}, {}};
+    // Its command sees that it is gone, and ends too.
+    const std::string hangs = "email=while kill -0 $PPID; do sleep 0.05; done";
+    Process worker{{TIDEMILL_BINARY, "work", "--store", redis().url(), "--on", hangs}, {}};
     ASSERT_TRUE(becomes("default", id, "active"));
     worker.end(SIGKILL);
   }
@@ -86,6 +88,7 @@ TEST_F(Fence, GoTakesTheTaskOfOurKilledProcess) {
   GoProgram server{"server", redis(), {"-retry-delay", "1ms"}};
   EXPECT_EQ(server.event("start", id).at("retried"), 1);
   EXPECT_EQ(message("default", id).error, "asynq: task lease expired");
+  write_file(go_on(), "");
   EXPECT_TRUE(becomes("default", id, ""));
 }
 
