@@ -28,7 +28,8 @@ class RetryPolicy {
   static RetryPolicy steps();
   /// Asynq's curve: (n-1)^4 + 15 + r × n seconds, r a whole number from 0 to 29 by chance; at most 100 years.
   static RetryPolicy asynq();
-  /// The caller's own. What it throws, and a negative delay, count as the exponential policy's answer.
+  /// The caller's own, which should return soon: the lease is not renewed meanwhile. What it throws, and a
+  /// negative delay, count as the exponential policy's answer.
   static RetryPolicy function(Function function);
 
   /// exponential().
