@@ -1,5 +1,6 @@
+#include <algorithm>
 #include <cstddef>
-#include <numeric>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +16,7 @@
 namespace tidemill::redis::tests {
 
 using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -45,6 +47,16 @@ class RedisClusterTest : public ::testing::Test {
     std::uint16_t slot;
     std::size_t from, to;
   };
+
+  /// The next message; a listener may return for nothing.
+  static std::string heard(Listener& listener) {
+    std::optional<Reply> message;
+    testing::eventually([&] {
+      message = listener.receive(shortly());
+      return message.has_value();
+    });
+    return message ? shown_reply(*message) : "none";
+  }
 
   std::optional<Client> client, other;
 
@@ -134,24 +146,51 @@ TEST_F(RedisClusterTest, AServerWithoutClusterIsSaidSo) {
               HasSubstr("cluster support disabled"));
 }
 
-TEST_F(RedisClusterTest, AKeysListenerHearsOfItsNode) {
-  for (const char* const key : {"a", "b", "c", "d"}) {
-    Listener listener{*client, key};
-    const std::vector<Command> commands{Command{"CLIENT"}.add("TRACKING").add("ON"),
-                                        Command{"GET", key}.reads()};
-    EXPECT_EQ(all_shown(listener.exec(commands, soon())), "+OK|nil|");
-    EXPECT_EQ(ask(*client, Command{"SET", key}.add("v")), "+OK");
-    const auto message = listener.receive(soon());
-    ASSERT_TRUE(message);
-    EXPECT_EQ(shown_reply(*message), fmt::format("[\"invalidate\",[\"{}\"]]", key));
+TEST_F(RedisClusterTest, AListenerHearsOfEachKeysNode) {
+  Listener listener{*client, {Command{"CLIENT"}.add("TRACKING").add("ON"), Command{"SUBSCRIBE"}.add("c")}};
+  const std::vector<std::string> keys{"a", "b", "c", "d"};
+  std::vector<Command> looks;
+  std::set<std::size_t> nodes;
+  for (const std::string& key : keys) {
+    looks.push_back(Command{"GET", key}.reads());
+    nodes.insert(cluster().master_of(slot_of(key)));
   }
+  ASSERT_EQ(nodes.size(), 3U);
+  // A node that is looked for while others are there may be found a moment later.
+  ASSERT_TRUE(testing::eventually(
+      [&] { return all_shown(listener.exec(looks, soon())).find("unsent") == std::string::npos; }));
+  for (const std::string& key : keys) {
+    EXPECT_NE(listener.generation(key), 0U);
+    EXPECT_EQ(ask(*client, Command{"SET", key}.add("v")), "+OK");
+    EXPECT_EQ(heard(listener), fmt::format("[\"invalidate\",[\"{}\"]]", key));
+  }
+  // Each node tells the channel's messages to those who listen there.
+  client->exec(Command{"PUBLISH"}.add("c").add("text"));
+  for (std::size_t i = 0; i < nodes.size(); ++i) EXPECT_EQ(heard(listener), "[\"message\",\"c\",\"text\"]");
+}
+
+TEST_F(RedisClusterTest, AListenerFollowsASlotThatHasMoved) {
+  const Place place{"{heard}"};
+  Listener listener{*client, {Command{"CLIENT"}.add("TRACKING").add("ON")}};
+  const std::vector<Command> look{Command{"GET", "{heard}k"}.reads()};
+  EXPECT_EQ(all_shown(listener.exec(look, soon())), "nil|");
+  const auto before = listener.generation("{heard}k");
+  cluster().start_moving(place.slot, place.from, place.to);
+  cluster().finish_moving(place.slot, place.from, place.to);
+  ASSERT_TRUE(testing::eventually([&] { return all_shown(listener.exec(look, soon())) == "nil|"; }));
+  EXPECT_NE(listener.generation("{heard}k"), before);
+  EXPECT_EQ(ask(*client, Command{"SET", "{heard}k"}.add("v")), "+OK");
+  EXPECT_EQ(heard(listener), "[\"invalidate\",[\"{heard}k\"]]");
+  EXPECT_EQ(ask(*client, Command{"DEL", "{heard}k"}), "1");
+  cluster().start_moving(place.slot, place.to, place.from);
+  cluster().finish_moving(place.slot, place.to, place.from);
 }
 
 TEST_F(RedisClusterTest, FollowsTheFailoverOfAMaster) {
   const std::size_t node = cluster().master_of(slot_of("failing"));
-  Listener listener{*client, "failing"};
-  const std::vector<Command> ping{Command{"PING"}};
-  EXPECT_EQ(all_shown(listener.exec(ping, soon())), "+PONG|");
+  Listener listener{*client};
+  const std::vector<Command> look{Command{"GET", "failing"}.reads()};
+  EXPECT_EQ(all_shown(listener.exec(look, soon())), "nil|");
   ASSERT_EQ(ask(*client, Command{"SET", "failing"}.add("0")), "+OK");
   cluster().node(node).stop();
   for (int i = 1; i <= 20; ++i) {
@@ -161,11 +200,39 @@ TEST_F(RedisClusterTest, FollowsTheFailoverOfAMaster) {
   }
   EXPECT_EQ(ask(*client, Command{"GET", "failing"}.reads()), "\"20\"");
   EXPECT_FALSE(listener.receive(soon()));
-  EXPECT_EQ(listener.generation(), 0U);
-  EXPECT_EQ(all_shown(listener.exec(ping, soon())), "+PONG|");
+  EXPECT_EQ(listener.generation("failing"), 0U);
+  EXPECT_EQ(all_shown(listener.exec(look, soon())), "\"20\"|");
   EXPECT_EQ(client->exec_everywhere(Command{"PING"}, soon()).size(), 3U);
   cluster().node(node).start();
   EXPECT_EQ(ask(*other, Command{"GET", "failing"}.reads()), "\"20\"");
+}
+
+// Why: one node that doesn't answer must not keep from us what others say. How: freeze one, lose its
+// connection, and listen on.
+TEST_F(RedisClusterTest, AListenerHearsOthersWhileANodeIsSilent) {
+  Client patient{parse_url(cluster().url() + "?connect_timeout=30s")};
+  // After a failover a master's replica is the master.
+  const auto node_of = [](const std::string& key) {
+    const std::size_t first = cluster().master_of(slot_of(key));
+    const bool master = cluster().exec(first, Command{"ROLE"}).items.at(0).text == "master";
+    return master ? first : first + 3;
+  };
+  const std::string silent = "silent", talking = "talking";
+  const std::size_t node = node_of(silent);
+  ASSERT_NE(node_of(talking), node);
+  Listener listener{patient, {Command{"CLIENT"}.add("TRACKING").add("ON")}};
+  const std::vector<Command> first{Command{"GET", talking}.reads()};
+  EXPECT_EQ(all_shown(listener.exec(first, soon())), "nil|");
+  cluster().node(node).freeze();
+  // It takes the connection and doesn't answer, so this is looked for until long after the test.
+  const std::vector<Command> looks{Command{"GET", silent}.reads(), Command{"GET", talking}.reads()};
+  EXPECT_THAT(all_shown(listener.exec(looks, soon())), AllOf(StartsWith("!unsent"), EndsWith("|nil|")));
+  EXPECT_EQ(ask(*other, Command{"SET", talking}.add("v")), "+OK");
+  EXPECT_EQ(heard(listener), fmt::format("[\"invalidate\",[\"{}\"]]", talking));
+  cluster().node(node).thaw();
+  ASSERT_TRUE(testing::eventually([&] {
+    return all_shown(listener.exec(std::vector<Command>{Command{"GET", silent}.reads()}, soon())) == "nil|";
+  }));
 }
 
 }  // namespace tidemill::redis::tests

@@ -31,10 +31,10 @@ class RedisListener : public RedisClient {
 };
 
 TEST_F(RedisListener, HearsOfTrackedKeys) {
-  Listener listener{*client, {}};
-  EXPECT_EQ(listener.generation(), 0U);
+  Listener listener{*client};
+  EXPECT_EQ(listener.generation("k"), 0U);
   EXPECT_EQ(exec(listener, {track(), Command{"GET", "k"}.reads()}), "+OK|nil|");
-  EXPECT_EQ(listener.generation(), 1U);
+  EXPECT_EQ(listener.generation("k"), 1U);
   EXPECT_EQ(ask(*client, Command{"SET", "untracked"}.add("v")), "+OK");
   EXPECT_EQ(ask(*client, Command{"SET", "k"}.add("v")), "+OK");
   EXPECT_EQ(next(listener), "[\"invalidate\",[\"k\"]]");
@@ -45,7 +45,7 @@ TEST_F(RedisListener, HearsOfTrackedKeys) {
 }
 
 TEST_F(RedisListener, KeepsWhatComesBetweenAnswers) {
-  Listener listener{*client, {}};
+  Listener listener{*client};
   EXPECT_EQ(exec(listener, {track(), Command{"GET", "k"}.reads(), Command{"SET", "k"}.add("v"),
                             Command{"GET", "k"}.reads(), Command{"SET", "k"}.add("w"), Command{"PING"}}),
             "+OK|nil|+OK|\"v\"|+OK|+PONG|");
@@ -55,7 +55,7 @@ TEST_F(RedisListener, KeepsWhatComesBetweenAnswers) {
 }
 
 TEST_F(RedisListener, HearsMessagesOfChannels) {
-  Listener listener{*client, {}};
+  Listener listener{*client};
   EXPECT_EQ(exec(listener, {Command{"PING"}, Command{"SUBSCRIBE"}.add("a").add("b"), Command{"PING"},
                             Command{"UNSUBSCRIBE"}.add("a"), Command{"PSUBSCRIBE"}.add("c*")}),
             "+PONG|[\"subscribe\",\"b\",2]|+PONG|[\"unsubscribe\",\"a\",1]|[\"psubscribe\",\"c*\",2]|");
@@ -67,8 +67,8 @@ TEST_F(RedisListener, HearsMessagesOfChannels) {
 }
 
 TEST_F(RedisListener, IsInterruptedByAnotherThread) {
-  Listener listener{*client, {}};
-  EXPECT_FALSE(listener.receive(Deadline::max()));  // There is no connection.
+  Listener listener{*client};
+  EXPECT_FALSE(listener.receive(shortly()));  // There is no connection.
   EXPECT_EQ(exec(listener, {Command{"PING"}}), "+PONG|");
   std::jthread other{[&] { listener.interrupt(); }};
   EXPECT_FALSE(listener.receive(Deadline::max()));
@@ -79,22 +79,22 @@ TEST_F(RedisListener, IsInterruptedByAnotherThread) {
   EXPECT_EQ(exec(listener, {track(), Command{"GET", "k"}.reads()}), "+OK|nil|");
   EXPECT_EQ(ask(*client, Command{"SET", "k"}.add("v")), "+OK");
   EXPECT_EQ(next(listener), "[\"invalidate\",[\"k\"]]");
-  EXPECT_EQ(listener.generation(), 1U);
+  EXPECT_EQ(listener.generation("k"), 1U);
 }
 
 TEST_F(RedisListener, ALostConnectionIsANewGeneration) {
-  Listener listener{*client, {}};
+  Listener listener{*client};
   EXPECT_EQ(exec(listener, {track()}), "+OK|");
   std::jthread later{[&] { server->stop(); }};
   EXPECT_FALSE(listener.receive(Deadline::max()));
   later.join();
-  EXPECT_EQ(listener.generation(), 0U);
+  EXPECT_EQ(listener.generation("k"), 0U);
   EXPECT_THAT(all_shown(listener.exec(std::vector<Command>{track()}, shortly())), StartsWith("!unsent"));
-  EXPECT_EQ(listener.generation(), 0U);
+  EXPECT_EQ(listener.generation("k"), 0U);
   std::jthread start{[&] { server->start(); }};
   EXPECT_EQ(exec(listener, {track(), Command{"GET", "k"}.reads()}), "+OK|nil|");
   start.join();
-  EXPECT_EQ(listener.generation(), 2U);
+  EXPECT_EQ(listener.generation("k"), 2U);
   client->exec(Command{"SET", "k"}.add("v"));
   EXPECT_EQ(next(listener), "[\"invalidate\",[\"k\"]]");
 }
@@ -102,16 +102,16 @@ TEST_F(RedisListener, ALostConnectionIsANewGeneration) {
 TEST_F(RedisListener, ACutInTheMiddleOfACallLosesIt) {
   Proxy proxy{server->port()};
   Client through{parse_url(proxy.url())};
-  Listener listener{through, "k"};
+  Listener listener{through};
   proxy.harm("INCR", 0);
   EXPECT_THAT(exec(listener, {Command{"INCR", "k"}}), StartsWith("?lost"));
-  EXPECT_EQ(listener.generation(), 0U);
+  EXPECT_EQ(listener.generation("k"), 0U);
   EXPECT_EQ(exec(listener, {Command{"INCR", "k"}}), "2|");
-  EXPECT_EQ(listener.generation(), 2U);
+  EXPECT_EQ(listener.generation("k"), 2U);
   proxy.harm("INCR", 1, true);
   EXPECT_THAT(all_shown(listener.exec(std::vector<Command>{Command{"INCR", "k"}}, shortly())),
               StartsWith("?lost"));
-  EXPECT_EQ(listener.generation(), 0U);
+  EXPECT_EQ(listener.generation("k"), 0U);
 }
 
 }  // namespace tidemill::redis::tests

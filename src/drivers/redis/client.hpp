@@ -59,28 +59,34 @@ class Client {
   std::shared_ptr<Servers> servers_;
 };
 
-/// A connection to the server of a key, for what the server sends by itself: invalidations of keys that were
-/// read on it (`CLIENT TRACKING`), and messages of channels. Speaks RESP3.
+/// Connections to the servers of some keys, for what these send by themselves: invalidations of keys that
+/// were read on them (`CLIENT TRACKING`), and messages of channels. Speaks RESP3.
+///
+/// A key's server is followed as `Client` does it. Where there are several, those that answer are heard while
+/// another is looked for.
 ///
 /// Thread safety: one thread at a time, but `interrupt` from any.
 class Listener {
  public:
-  /// The key's node of a cluster; without a key any. Connects to nothing yet.
-  Listener(Client& client, std::optional<std::string> key);
+  /// Connects to nothing yet. Each connection begins with the greeting; one on which a server refuses it is
+  /// none.
+  explicit Listener(Client& client, std::vector<Command> greeting = {});
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  /// Sends these on the listener's own connection. Connects first if there is none; after a lost connection
-  /// all that was tracked or subscribed is gone, and `generation` has changed.
+  /// Sends each on the listener's own connection to the server of its key, and connects where there is none:
+  /// until the deadline, or for a moment where there is one to another server. After a lost connection all
+  /// that was tracked or subscribed on it is gone, and `generation` has changed.
   std::vector<Reply> exec(std::span<const Command> commands, Deadline deadline);
   /// The next message, a list, as `["invalidate", ["key", …]]` or `["message", channel, text]`; none at the
-  /// deadline, after `interrupt`, or when the connection is lost.
+  /// deadline, after `interrupt`, when a connection is lost, or when one that was looked for is there.
   std::optional<Reply> receive(Deadline deadline);
   /// Ends a `receive` that waits, or the next one.
   void interrupt() noexcept;
-  /// New with every connection; zero: there is none.
-  std::uint64_t generation() const noexcept;
+  /// Of the connection to the key's server, as far as is known: new with every connection; zero: there is
+  /// none.
+  std::uint64_t generation(std::string_view key) const noexcept;
 
  private:
   struct Impl;

@@ -4,7 +4,8 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
+#include <future>
+#include <map>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -19,7 +20,13 @@ namespace tidemill::redis {
 
 namespace {
 
+using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
+
+/// So long a call waits for a server that is looked for, while there are others to be heard.
+constexpr auto patience = 50ms;
+/// So often a search is looked at while messages are waited for.
+constexpr auto search_look = 20ms;
 
 /// It is not the server that it was, or not the one of the key.
 bool wrong_server(const Reply& reply) {
@@ -30,125 +37,258 @@ bool wrong_server(const Reply& reply) {
 }  // namespace
 
 struct Listener::Impl {
-  explicit Impl(std::shared_ptr<Servers> all, int key_slot)
-      : servers(std::move(all)), slot(key_slot), wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  struct Node {
+    std::unique_ptr<Connection> connection = {};
+    std::uint64_t generation = 0;
+  };
+  /// What came of looking for a server.
+  struct Found {
+    std::shared_ptr<const Layout> layout = {};
+    std::unique_ptr<Connection> connection = {};
+    std::string reason = {};  ///< Why there is no connection.
+    bool refused = false;
+  };
+  struct Search {
+    std::optional<Address> address = {};  ///< None: not known yet.
+    std::future<Found> found = {};
+  };
+  using Nodes = std::map<Address, Node>;
+
+  Impl(std::shared_ptr<Servers> all, std::vector<Command> first)
+      : servers(std::move(all)), greeting(std::move(first)), wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (wake.get() < 0) throw std::system_error{errno, std::generic_category(), "eventfd"};
   }
 
-  void connect(Deadline deadline);
-  void drop() {
-    connection.reset();
-    generation = 0;
-    servers->doubt(layout);
-  }
-  std::optional<Reply> next();
+  std::optional<Address> address_of(int slot) const;
+  Nodes::iterator node_of(int slot);
+  void connect(const std::vector<int>& slots, Deadline deadline);
+  void search(const std::vector<int>& slots, Deadline deadline);
+  Found find(int slot, std::size_t at, Deadline deadline) const;
+  void greet(Connection& connection, Deadline deadline) const;
+  static bool over(const Search& search);
+  void collect();
+  void take(Found found);
+  void drop(Nodes::iterator node);
+  static std::optional<Reply> next(Connection& connection);
 
   std::shared_ptr<Servers> servers;
-  int slot;
+  std::vector<Command> greeting;
   Fd wake;
-  std::unique_ptr<Connection> connection = {};
   std::shared_ptr<const Layout> layout = {};
+  Nodes nodes = {};
   Backoff backoff = {};
+  std::string reason = {};  ///< Of the last search that found nothing.
+  bool refused = false;
   std::size_t turn = 0;
   std::uint64_t connections = 0;
-  std::uint64_t generation = 0;
+  std::vector<Search> searches = {};  ///< Last: they use the others.
 };
 
-/// Throws Refused, or at the deadline Failure.
-void Listener::Impl::connect(Deadline deadline) {
+std::optional<Address> Listener::Impl::address_of(int slot) const {
+  if (!layout) return {};
+  if (slot == Wire::any_slot && !nodes.empty()) return nodes.begin()->first;
+  const Address* const master = layout->master_of(slot, turn);
+  return master == nullptr ? std::nullopt : std::optional{*master};
+}
+
+Listener::Impl::Nodes::iterator Listener::Impl::node_of(int slot) {
+  const auto address = address_of(slot);
+  return address ? nodes.find(*address) : nodes.end();
+}
+
+/// Looks for the servers that are missing, as long as `exec` says. What is found later is there next time.
+void Listener::Impl::connect(const std::vector<int>& slots, Deadline deadline) {
+  refused = false;
+  const auto limit = [&, begun = Clock::now()] {
+    return nodes.empty() ? deadline : std::min(deadline, begun + patience);
+  };
+  collect();
   while (true) {
-    std::this_thread::sleep_until(std::min(backoff.ready_at(), deadline));
-    std::string reason = "the deadline has passed";
-    try {
-      layout = servers->layout(deadline);
-      const Address* const address = layout->master_of(slot, turn++);
-      if (address == nullptr) throw Failure{fmt::format("no server has the slot {}", slot)};
-      reason = shown(*address);
-      connection = servers->connect(*address, deadline);
-      generation = ++connections;
-      return;
-    } catch (const Refused&) {
-      throw;
-    } catch (const Failure& failure) {
-      if (Clock::now() >= deadline) throw Failure{fmt::format("{}: {}", reason, failure.what())};
-      backoff.failed();
-      servers->doubt(layout);
+    search(slots, deadline);
+    if (searches.empty()) {
+      if (!nodes.empty()) return;
+      std::this_thread::sleep_until(std::min(backoff.ready_at(), deadline));
     }
+    for (const Search& each : searches) each.found.wait_until(limit());
+    collect();
+    if (refused || Clock::now() >= limit()) return;
   }
 }
 
+void Listener::Impl::search(const std::vector<int>& slots, Deadline deadline) {
+  for (const int slot : slots) {
+    const auto address = address_of(slot);
+    if (address && nodes.contains(*address)) continue;
+    const auto same = [&](const Search& each) { return each.address == address; };
+    if (std::any_of(searches.begin(), searches.end(), same) || !backoff.ready()) continue;
+    searches.push_back({address, std::async(std::launch::async, [this, slot, at = turn, deadline] {
+                          return find(slot, at, deadline);
+                        })});
+  }
+}
+
+/// On a thread of its own: uses only what doesn't change.
+Listener::Impl::Found Listener::Impl::find(int slot, std::size_t at, Deadline deadline) const {
+  Found found;
+  found.reason = "the deadline has passed";
+  try {
+    found.layout = servers->layout(deadline);
+    const Address* const address = found.layout->master_of(slot, at);
+    if (address == nullptr) throw Failure{fmt::format("no server has the slot {}", slot)};
+    found.reason = shown(*address);
+    auto connection = servers->connect(*address, deadline);
+    greet(*connection, deadline);
+    found.connection = std::move(connection);
+  } catch (const Refused& failure) {
+    found.reason = failure.what();
+    found.refused = true;
+  } catch (const std::exception& failure) {
+    found.reason = fmt::format("{}: {}", found.reason, failure.what());
+    if (found.layout) servers->doubt(found.layout);
+  }
+  return found;
+}
+
+void Listener::Impl::greet(Connection& connection, Deadline deadline) const {
+  if (greeting.empty()) return;
+  Pipeline pipeline{connection};
+  for (const Command& command : greeting) pipeline.add(command);
+  run({&pipeline, 1}, std::min(deadline, Clock::now() + servers->options().connect_timeout));
+  if (pipeline.broken()) throw Failure{pipeline.reason()};
+  for (std::size_t i = 0; i < greeting.size(); ++i) {
+    if (pipeline.reply(i).kind == Reply::Kind::error) throw Failure{pipeline.reply(i).text};
+  }
+}
+
+bool Listener::Impl::over(const Search& search) {
+  return search.found.wait_for(0s) == std::future_status::ready;
+}
+
+void Listener::Impl::collect() {
+  std::vector<Search> ready;
+  for (auto each = searches.begin(); each != searches.end();) {
+    const bool ended = over(*each);
+    if (ended) ready.push_back(std::move(*each));
+    each = ended ? searches.erase(each) : each + 1;
+  }
+  for (Search& each : ready) take(each.found.get());
+}
+
+void Listener::Impl::take(Found found) {
+  if (found.layout && found.layout != layout) {
+    layout = std::move(found.layout);
+    const auto gone = [&](const auto& node) {
+      return std::find(layout->masters.begin(), layout->masters.end(), node.first) == layout->masters.end();
+    };
+    std::erase_if(nodes, gone);
+  }
+  if (found.connection) {
+    const Address address = found.connection->address();
+    nodes.insert_or_assign(address, Node{std::move(found.connection), ++connections});
+    backoff.reset();
+    return;
+  }
+  reason = std::move(found.reason);
+  refused = refused || found.refused;
+  backoff.failed();
+  ++turn;
+}
+
+void Listener::Impl::drop(Nodes::iterator node) {
+  nodes.erase(node);
+  servers->doubt(layout);
+  ++turn;
+}
+
 /// What has come; none: nothing yet. Throws Failure when the connection is lost.
-std::optional<Reply> Listener::Impl::next() {
-  auto& pushes = connection->pushes();
+std::optional<Reply> Listener::Impl::next(Connection& connection) {
+  auto& pushes = connection.pushes();
   while (pushes.empty()) {
-    if (auto message = connection->parser().next()) {
+    if (auto message = connection.parser().next()) {
       if (!message->push) throw Failure{"an answer to nothing"};
       pushes.push_back(std::move(message->reply));
       break;
     }
-    const std::size_t count = connection->socket().read(connection->parser().room());
+    const std::size_t count = connection.socket().read(connection.parser().room());
     if (count == 0) return {};
-    connection->parser().filled(count);
+    connection.parser().filled(count);
   }
   Reply first = std::move(pushes.front());
   pushes.pop_front();
   return first;
 }
 
-Listener::Listener(Client& client, std::optional<std::string> key)
-    : impl_(std::make_unique<Impl>(client.servers_, key ? slot_of(*key) : Wire::any_slot)) {}
+Listener::Listener(Client& client, std::vector<Command> greeting)
+    : impl_(std::make_unique<Impl>(client.servers_, std::move(greeting))) {}
 
 Listener::~Listener() = default;
 
 std::vector<Reply> Listener::exec(std::span<const Command> commands, Deadline deadline) {
-  std::vector<Reply> replies(commands.size());
-  const auto all = [&](Reply::Kind kind, const std::string& text) {
-    for (Reply& reply : replies) reply = {.kind = kind, .text = text};
-    return std::move(replies);
+  std::vector<int> slots;
+  for (const Command& command : commands) slots.push_back(Wire::slot(command));
+  impl_->connect(slots, deadline);
+
+  struct Part {
+    Impl::Nodes::iterator node;
+    std::vector<std::size_t> commands = {};
   };
-  try {
-    if (!impl_->connection) impl_->connect(deadline);
-  } catch (const Refused& failure) {
-    return all(Reply::Kind::error, failure.what());
-  } catch (const Failure& failure) {
-    return all(Reply::Kind::unsent, failure.what());
-  }
-  Pipeline pipeline{*impl_->connection};
-  for (const Command& command : commands) pipeline.add(command);
-  run({&pipeline, 1}, deadline);
+  std::vector<Reply> replies(commands.size());
+  std::map<Address, Part> parts;
   for (std::size_t i = 0; i < commands.size(); ++i) {
-    replies[i] = pipeline.answered(i)
-                     ? std::move(pipeline.reply(i))
-                     : Reply{.kind = pipeline.sent(i) ? Reply::Kind::lost : Reply::Kind::unsent,
-                             .text = pipeline.reason()};
+    const auto node = impl_->node_of(slots[i]);
+    if (node == impl_->nodes.end()) {
+      replies[i] = {.kind = impl_->refused ? Reply::Kind::error : Reply::Kind::unsent, .text = impl_->reason};
+      continue;
+    }
+    parts.try_emplace(node->first, Part{node}).first->second.commands.push_back(i);
   }
-  if (pipeline.broken() || std::any_of(replies.begin(), replies.end(), wrong_server)) {
+  std::vector<Pipeline> pipelines;
+  pipelines.reserve(parts.size());
+  for (const auto& [address, part] : parts) {
+    Pipeline& pipeline = pipelines.emplace_back(*part.node->second.connection);
+    for (const std::size_t i : part.commands) pipeline.add(commands[i]);
+  }
+  run(pipelines, deadline);
+  std::size_t at = 0;
+  for (const auto& [address, part] : parts) {
+    Pipeline& pipeline = pipelines[at++];
+    bool wrong = pipeline.broken();
+    for (std::size_t n = 0; n < part.commands.size(); ++n) {
+      Reply& reply = replies[part.commands[n]];
+      reply = pipeline.answered(n) ? std::move(pipeline.reply(n))
+                                   : Reply{.kind = pipeline.sent(n) ? Reply::Kind::lost : Reply::Kind::unsent,
+                                           .text = pipeline.reason()};
+      wrong = wrong || wrong_server(reply);
+    }
+    if (!wrong) continue;
     impl_->backoff.failed();
-    impl_->drop();
-  } else {
-    impl_->backoff.reset();
+    impl_->drop(part.node);
   }
   return replies;
 }
 
 std::optional<Reply> Listener::receive(Deadline deadline) {
-  while (impl_->connection) {
-    try {
-      if (auto message = impl_->next()) return message;
-    } catch (const Failure&) {
-      impl_->drop();
-      return {};
+  while (true) {
+    std::vector<pollfd> entries{pollfd{.fd = impl_->wake.get(), .events = POLLIN, .revents = 0}};
+    for (auto node = impl_->nodes.begin(); node != impl_->nodes.end(); ++node) {
+      Connection& connection = *node->second.connection;
+      try {
+        if (auto message = Impl::next(connection)) return message;
+      } catch (const Failure&) {
+        impl_->drop(node);
+        return {};
+      }
+      entries.push_back(
+          {.fd = connection.socket().fd(), .events = connection.socket().events(false), .revents = 0});
     }
-    std::array<pollfd, 2> entries{pollfd{.fd = impl_->connection->socket().fd(),
-                                         .events = impl_->connection->socket().events(false),
-                                         .revents = 0},
-                                  pollfd{.fd = impl_->wake.get(), .events = POLLIN, .revents = 0}};
-    ::poll(entries.data(), entries.size(), milliseconds_until(deadline));
+    const auto limit = impl_->searches.empty() ? deadline : std::min(deadline, Clock::now() + search_look);
+    ::poll(entries.data(), entries.size(), milliseconds_until(limit));
     std::uint64_t times = 0;
     if (::read(impl_->wake.get(), &times, sizeof times) > 0) return {};
-    if (entries[0].revents == 0 && Clock::now() >= deadline) return {};
+    if (std::any_of(impl_->searches.begin(), impl_->searches.end(), Impl::over)) return {};
+    const auto quiet = [](const pollfd& entry) { return entry.revents == 0; };
+    if (std::all_of(entries.begin(), entries.end(), quiet) && Clock::now() >= deadline) return {};
   }
-  return {};
 }
 
 void Listener::interrupt() noexcept {
@@ -156,6 +296,9 @@ void Listener::interrupt() noexcept {
   (void)!::write(impl_->wake.get(), &once, sizeof once);
 }
 
-std::uint64_t Listener::generation() const noexcept { return impl_->generation; }
+std::uint64_t Listener::generation(std::string_view key) const noexcept {
+  const auto node = impl_->node_of(slot_of(key));
+  return node == impl_->nodes.end() ? 0 : node->second.generation;
+}
 
 }  // namespace tidemill::redis

@@ -13,15 +13,21 @@ using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
 /// How long one look at Redis may take.
-constexpr auto look_max = 5s;
+constexpr auto look_max = 2s;
 /// How often what is waited for is looked at again, in case a message was lost.
 constexpr auto look_again = 5s;
-/// After trouble. Waits end at their time-outs meanwhile, and their claims say what is wrong.
-constexpr auto pause = 500ms;
+/// After trouble with a queue's node. Its waits end at their time-outs meanwhile, and their claims say what
+/// is wrong.
+constexpr auto pause = 200ms;
 /// How long a cancel is kept for the beat that brings it: some beats.
 constexpr auto cancel_kept = 60s;
 /// A wait has an end, and sums with the steady clock don't overflow.
 constexpr Duration wait_max = 24h;
+
+std::vector<redis::Command> greeting() {
+  return {redis::Command{"CLIENT"}.add("TRACKING").add("ON"),
+          redis::Command{"SUBSCRIBE"}.add(signal_channel).add(cancel_channel)};
+}
 
 /// The queue of a key such as `asynq:{mail}:pending`; empty for another key.
 std::string queue_of(std::string_view key) {
@@ -34,7 +40,7 @@ std::string queue_of(std::string_view key) {
 
 }  // namespace
 
-Waiter::Waiter(redis::Client& client) : listener_(client, {}) {}
+Waiter::Waiter(redis::Client& client) : listener_(client, greeting()) {}
 
 Waiter::~Waiter() {
   if (!thread_.joinable()) return;
@@ -99,7 +105,7 @@ Wake Waiter::wait(std::string_view worker, std::span<const std::string_view> que
   changed_.wait_for(lock, stop, std::clamp(timeout, Duration::zero(), wait_max), look);
   for (const std::string_view queue : queues) {
     const auto watched = watched_.find(queue);
-    if (--watched->second.waiting == 0 && !watched->second.armed) watched_.erase(watched);
+    if (--watched->second.waiting == 0 && watched->second.armed == 0) watched_.erase(watched);
   }
   Member& member = members_[name];
   if (wake == Wake::timeout && stop.stop_requested()) wake = Wake::stopped;
@@ -111,29 +117,24 @@ Wake Waiter::wait(std::string_view worker, std::span<const std::string_view> que
 std::vector<std::string> Waiter::to_arm() {
   std::vector<std::string> queues;
   for (const auto& [queue, watched] : watched_) {
-    if (watched.waiting > 0 && !watched.armed) queues.push_back(queue);
+    if (watched.waiting > 0 && watched.armed == 0) queues.push_back(queue);
   }
   return queues;
 }
 
-void Waiter::forget_connection() {
-  std::erase_if(watched_, [](const auto& entry) { return entry.second.waiting == 0; });
+template <class Condition>
+void Waiter::forget(const Condition& condition) {
   for (auto& [queue, watched] : watched_) {
-    watched.armed = false;
-    // What happened while nobody listened is unknown.
+    if (!condition(queue, watched)) continue;
+    watched.armed = 0;
     rung_[queue] = ++rings_;
+    changed_.notify_all();
   }
-  changed_.notify_all();
+  std::erase_if(watched_,
+                [](const auto& entry) { return entry.second.waiting == 0 && entry.second.armed == 0; });
 }
 
-bool Waiter::connect() {
-  const std::vector<redis::Command> commands = {redis::Command{"CLIENT"}.add("TRACKING").add("ON"),
-                                                redis::Command{"SUBSCRIBE"}.add(signal_channel),
-                                                redis::Command{"SUBSCRIBE"}.add(cancel_channel)};
-  const auto replies = listener_.exec(commands, steady_clock::now() + look_max);
-  return std::ranges::all_of(replies, [](const redis::Reply& reply) { return reply.ok(); });
-}
-
+/// False when some queue's node could not be asked.
 bool Waiter::arm(const std::vector<std::string>& queues) {
   std::vector<redis::Command> commands;
   for (const std::string& queue : queues) {
@@ -145,30 +146,39 @@ bool Waiter::arm(const std::vector<std::string>& queues) {
   }
   constexpr std::size_t each = 5;
   const auto replies = listener_.exec(commands, steady_clock::now() + look_max);
+  bool all = true;
   const std::lock_guard guard{mutex_};
+  const std::uint64_t known = newest_;
   for (std::size_t i = 0; i < queues.size(); ++i) {
-    const redis::Reply& pending = replies[i * each];
-    if (pending.kind == redis::Reply::Kind::unsent || pending.kind == redis::Reply::Kind::lost) return false;
-    watched_[queues[i]].armed = true;
-    const bool paused = replies[i * each + 1].integer != 0;
-    // It may have come before this look, so nobody will say.
-    if (pending.integer > 0 && !paused) rung_[queues[i]] = ++rings_;
+    const std::span answers{replies.data() + i * each, each};
+    const std::uint64_t generation = listener_.generation(pending_key(queues[i]));
+    if (generation == 0 || !std::ranges::all_of(answers, &redis::Reply::ok)) {
+      all = false;
+      continue;
+    }
+    watched_[queues[i]].armed = generation;
+    newest_ = std::max(newest_, generation);
+    const bool paused = answers[1].integer != 0;
+    // It may have come before this look, so nobody will say; or, before a new connection, anything.
+    if (generation > known || (answers[0].integer > 0 && !paused)) rung_[queues[i]] = ++rings_;
   }
   changed_.notify_all();
-  return true;
+  return all;
 }
 
 void Waiter::hear(const redis::Reply& message) {
   if (message.items.empty()) return;
   const std::lock_guard guard{mutex_};
   if (message.items[0].text == "invalidate") {
-    if (message.items.size() < 2 || message.items[1].items.empty()) return forget_connection();  // FLUSHALL.
+    if (message.items.size() < 2 || message.items[1].items.empty()) {
+      return forget([](const auto&, const auto&) { return true; });  // FLUSHALL.
+    }
     for (const redis::Reply& key : message.items[1].items) {
       const std::string queue = queue_of(key.text);
       const auto watched = watched_.find(queue);
       if (watched == watched_.end()) continue;
       rung_[queue] = ++rings_;
-      watched->second.armed = false;
+      watched->second.armed = 0;
       if (watched->second.waiting == 0) watched_.erase(watched);
     }
   } else if (message.items[0].text == "message" && message.items.size() == 3) {
@@ -186,33 +196,26 @@ void Waiter::hear(const redis::Reply& message) {
 }
 
 void Waiter::watch(std::stop_token stop) {
-  std::uint64_t generation = 0;
   auto looked = steady_clock::now();
+  const auto cut = [this](const std::string& queue, const Watched& watched) {
+    return watched.armed != 0 && watched.armed != listener_.generation(pending_key(queue));
+  };
   while (!stop.stop_requested()) {
     std::vector<std::string> queues;
     {
       std::unique_lock lock{mutex_};
       changed_.wait(lock, stop, [&] { return !watched_.empty(); });
-      if (generation == 0 || listener_.generation() != generation) forget_connection();
+      forget(cut);
       if (steady_clock::now() - looked > look_again) {
         looked = steady_clock::now();
-        for (auto& [queue, watched] : watched_) watched.armed = false;
+        for (auto& [queue, watched] : watched_) watched.armed = 0;
       }
       queues = to_arm();
     }
     if (stop.stop_requested()) return;
-    bool fine = true;
-    if (generation == 0 || listener_.generation() != generation) {
-      fine = connect();
-      generation = fine ? listener_.generation() : 0;
-    }
-    if (fine && !queues.empty()) fine = arm(queues);
-    if (!fine) {
-      std::unique_lock lock{mutex_};
-      changed_.wait_for(lock, stop, pause, [] { return false; });
-      continue;
-    }
-    if (const auto message = listener_.receive(steady_clock::now() + look_again)) hear(*message);
+    const bool all = queues.empty() || arm(queues);
+    const auto message = listener_.receive(steady_clock::now() + (all ? Duration{look_again} : pause));
+    if (message) hear(*message);
   }
 }
 

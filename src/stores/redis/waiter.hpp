@@ -22,8 +22,9 @@ namespace tidemill::redis_store {
 /// Wakes those who wait for tasks or signals.
 ///
 /// One thread for each store watches the lists of pending tasks by having Redis track them (so it hears of
-/// the first push after each look), and hears the channel of signals. It begins with the first wait. As
-/// messages can be lost, it looks again by itself, at times.
+/// the first push after each look), and hears the channels of signals. It begins with the first wait. In a
+/// cluster it has a connection to each node of the queues that are waited for. As messages can be lost, and
+/// an empty list moves to another node without one, it looks again by itself, at times.
 ///
 /// Thread safety: all members may be called from any thread.
 class Waiter {
@@ -53,16 +54,18 @@ class Waiter {
   };
   struct Watched {
     int waiting = 0;
-    bool armed = false;  ///< Redis will say when one of its keys changes.
+    /// Of the connection on which Redis will say when one of its keys changes; zero: nobody will.
+    std::uint64_t armed = 0;
   };
 
   void watch(std::stop_token stop);
-  bool connect();
   bool arm(const std::vector<std::string>& queues);
   void hear(const redis::Reply& message);
   // These want the mutex held.
   std::vector<std::string> to_arm();
-  void forget_connection();
+  /// Of queues for which this holds, what has happened is unknown.
+  template <class Condition>
+  void forget(const Condition& condition);
 
   redis::Listener listener_;
   std::mutex mutex_;  ///< Guards all that follows, but the thread.
@@ -72,6 +75,7 @@ class Waiter {
   std::map<std::string, Member, std::less<>> members_;
   std::map<std::string, std::chrono::steady_clock::time_point, std::less<>> cancelled_;
   std::uint64_t rings_ = 0;
+  std::uint64_t newest_ = 0;  ///< The last connection on which queues were armed.
   std::jthread thread_;
 };
 
