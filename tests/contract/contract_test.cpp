@@ -1,10 +1,15 @@
 // What all files of the suite share; and the stores that it runs on.
 #include "contract.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <iostream>
+#include <iterator>
+#include <list>
 #include <map>
+#include <optional>
+#include <stdexcept>
 #include <system_error>
 
 #include <unistd.h>
@@ -12,6 +17,8 @@
 #include <fmt/format.h>
 
 #include "drivers/redis/client.hpp"
+#include "redis_cluster.hpp"
+#include "redis_sentinels.hpp"
 #include "redis_server.hpp"
 
 namespace tidemill::contract {
@@ -38,16 +45,16 @@ void PrintTo(const Backend& backend, std::ostream* out) { *out << backend.name; 
 
 namespace {
 
-/// One server for all tests of this process, with a database for each directory.
+/// Servers for all tests of this process, begun with the first test that needs them, and with a database for
+/// each directory: `Servers` is a class of theirs that knows its `url()`.
+template <class Servers>
 class RedisDatabases {
  public:
   std::string url(const std::filesystem::path& directory) {
     const std::lock_guard lock{mutex_};
-    if (!server_) {
-      server_.emplace(testing::RedisServer::Lines{fmt::format("databases {}", databases)});
-    }
+    if (!servers_) servers_.emplace(testing::RedisServer::Lines{fmt::format("databases {}", databases)});
     const auto [found, isnew] = numbers_.try_emplace(directory, next_ % databases);
-    const std::string url = fmt::format("{}/{}", server_->url(), found->second);
+    const std::string url = fmt::format("{}/{}", servers_->url(), found->second);
     if (isnew) {
       ++next_;
       redis::Client{redis::parse_url(url)}.exec(redis::Command{"FLUSHDB"});
@@ -58,9 +65,44 @@ class RedisDatabases {
  private:
   static constexpr int databases = 1000;
   std::mutex mutex_;
-  std::optional<testing::RedisServer> server_;
+  std::optional<Servers> servers_;
   std::map<std::filesystem::path, int> numbers_;
   int next_ = 0;
+};
+
+/// A cluster has one database, so each directory has a cluster, and the next one that of a directory that is
+/// gone.
+class RedisClusters {
+ public:
+  std::string url(const std::filesystem::path& directory) {
+    const std::lock_guard lock{mutex_};
+    const auto of_another = [&](const Cluster& each) { return each.directory != directory; };
+    const auto taken = [&](const Cluster& each) {
+      return of_another(each) && std::filesystem::exists(each.directory);
+    };
+    auto at = std::find_if_not(clusters_.begin(), clusters_.end(), of_another);
+    if (at != clusters_.end()) return at->servers.url();
+    at = std::find_if_not(clusters_.begin(), clusters_.end(), taken);
+    if (at == clusters_.end()) {
+      clusters_.emplace_back();
+      at = std::prev(clusters_.end());
+    }
+    at->directory = directory;
+    redis::Client client{redis::parse_url(at->servers.url())};
+    const auto soon = std::chrono::steady_clock::now() + 30s;
+    for (const redis::Reply& reply : client.exec_everywhere(redis::Command{"FLUSHALL"}, soon)) {
+      if (!reply.ok()) throw std::runtime_error{"FLUSHALL: " + reply.text};
+    }
+    return at->servers.url();
+  }
+
+ private:
+  struct Cluster {
+    testing::RedisCluster servers{};
+    std::filesystem::path directory = {};
+  };
+  std::mutex mutex_;
+  std::list<Cluster> clusters_;
 };
 
 std::vector<Backend> make_backends() {
@@ -77,8 +119,14 @@ std::vector<Backend> make_backends() {
     std::cerr
         << "redis-server is not installed, so the contract is not proved on Redis; ./dev test installs it\n";
   } else {
-    static RedisDatabases databases;
-    all.push_back({.name = "redis", .url = [](const auto& directory) { return databases.url(directory); }});
+    static RedisDatabases<testing::RedisServer> one;
+    static RedisDatabases<testing::RedisSentinels> sentinels;
+    static RedisClusters clusters;
+    all.push_back({.name = "redis", .url = [](const auto& directory) { return one.url(directory); }});
+    all.push_back(
+        {.name = "redis_sentinel", .url = [](const auto& directory) { return sentinels.url(directory); }});
+    all.push_back(
+        {.name = "redis_cluster", .url = [](const auto& directory) { return clusters.url(directory); }});
   }
   return all;
 }

@@ -71,10 +71,6 @@ RedisStore::RedisStore(redis::Options options, const Clock* clock, std::optional
   limit(Feature::priority,
         "On Redis there are two priorities: above zero goes to the front of its queue, the last such first; "
         "all others to the end.");
-  if (client_.options().topology == redis::Topology::cluster) {
-    limit(Feature::schedules,
-          "On a cluster of Redis a firing would need two nodes; keep schedules in another store.", true);
-  }
   limit(Feature::order,
         "Asynq keeps pending tasks in a list and all others by the second: a task is in line from when it "
         "was put there, given-back ones come first, and tasks of one second are in the order of their ids. "

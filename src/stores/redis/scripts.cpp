@@ -46,6 +46,31 @@ end
 return answer({verdict})
 )lua";
 
+/// A schedule's task where the schedule is on another node. ARGV: 3 now, 4 pending_since, 5 the schedule's
+/// id, 6 the firing's version (empty: only a repeated call is answered), 7 the instant, 8 whether it waits
+/// (1) when the task is there already; then 15 arguments, or none to only note the version. Answers f when
+/// this version has come already, or a later one, or another of this instant has fired; and whether the
+/// schedule moves on (1). What is noted is kept for 30 days: long enough for whoever settles a firing that
+/// was left.
+constexpr std::string_view fire_once = R"lua(
+if again then return again end
+if ARGV[6] == '' then return answer({'f', ''}) end
+local noted = P .. 'x:fired:' .. ARGV[5]
+local version, instant, moves = string.match(call('GET', noted) or '', '^(%d+) (%-?%d+) (%d)$')
+local here = instant == ARGV[7] and moves == '1'
+if version and (tonumber(version) >= tonumber(ARGV[6]) or here) then return answer({'f', here and '1' or '0'}) end
+local verdict = 'f'
+moves = '0'
+if ARGV[9] then
+  verdict = put_one(9, tonumber(ARGV[3]), ARGV[4])
+  local kind = string.sub(verdict, 1, 1)
+  if kind == 'x' then return answer({verdict, '0'}) end
+  if kind == 'c' or kind == 'r' or ARGV[8] == '' then moves = '1' end
+end
+call('SET', noted, ARGV[6] .. ' ' .. ARGV[7] .. ' ' .. moves, 'EX', 2592000)
+return answer({verdict, moves})
+)lua";
+
 /// ARGV[3]: now; ARGV[4]: pending_since; then 15 arguments a task.
 constexpr std::string_view enqueue = R"lua(
 if again then return again end
@@ -415,6 +440,11 @@ const redis::Script& enqueue_script() {
 
 const redis::Script& fire_script() {
   static const redis::Script script{prelude, places, enqueueing, fire};
+  return script;
+}
+
+const redis::Script& fire_once_script() {
+  static const redis::Script script{prelude, places, enqueueing, fire_once};
   return script;
 }
 

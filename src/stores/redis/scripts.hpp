@@ -10,6 +10,7 @@ namespace tidemill::redis_store {
 const redis::Script& enqueue_plain_script();
 const redis::Script& enqueue_script();
 const redis::Script& fire_script();
+const redis::Script& fire_once_script();
 const redis::Script& claim_script();
 const redis::Script& done_script();
 const redis::Script& report_script();

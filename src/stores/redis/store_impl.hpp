@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -120,7 +121,20 @@ class RedisStore final : public Store, public Catalog {
   static Enqueued to_answer(const std::string& verdict, const Task& task);
   void add_task(redis::Command& command, const Task& task, TimePoint now, std::string_view over) const;
   std::vector<Enqueued> put_tasks(const std::vector<const Task*>& tasks, const Call& call, std::size_t& part);
+
+  // schedules.cpp
   Enqueued fire(const Task& task, const Call& call, std::size_t& part);
+  Enqueued fire_one(const Task& task, const Call& call, std::size_t& part);
+  /// Enqueues by a script of firings; `begin_script` makes its command, up to the task.
+  redis::Reply put_fired(const Task& task, const Call& call,
+                         const std::function<redis::Command()>& begin_script);
+  /// The firing as it is stored now; empty when it may not begin.
+  std::string begin_firing(const Task& task, std::string_view seen, std::string_view after, const Call& call);
+  /// Ends the firing that another has begun, if there is one.
+  void settle_firing(const std::string& schedule, const Call& call);
+  /// The commands' answers, each about the schedule with this id. Settles what is firing.
+  std::vector<std::int64_t> write_schedules(const std::vector<redis::Command>& commands,
+                                            const std::vector<std::string_view>& ids, const Call& call);
 
   // schedules.cpp
   /// The entries of Go's schedulers that are alive.
