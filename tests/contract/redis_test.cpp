@@ -112,6 +112,27 @@ TEST_F(RedisStoreTest, ARepeatedFiringIsAnsweredAsTheFirst) {
   EXPECT_EQ(put(firing).put, Put::fired);
 }
 
+// Why: a call that waits for replicas and is repeated is answered from what is kept, and writes nothing; it
+// must wait for what the first has written all the same. How: a replica that stands still, and one call on
+// two connections.
+TEST_F(RedisStoreTest, ARepeatedCallWaitsForReplicas) {
+  RedisServer replica{{fmt::format("replicaof 127.0.0.1 {}", server_->port())}};
+  ASSERT_TRUE(testing::eventually(
+      [&] { return ask("INFO", {"replication"}).text.find("state=online") != std::string::npos; }));
+  replica.freeze();
+  Call same = call();
+  const Task one = task("a");
+  for (int i = 0; i < 2; ++i) {
+    same.deadline = std::chrono::steady_clock::now() + 300ms;
+    const auto waits = open(server_->url() + "?wait=1");
+    EXPECT_EQ(waits->enqueue({&one, 1}, same).at(0).put, Put::unknown) << i;
+  }
+  replica.thaw();
+  same.deadline = std::chrono::steady_clock::now() + 30s;
+  const auto waits = open(server_->url() + "?wait=1");
+  EXPECT_EQ(waits->enqueue({&one, 1}, same).at(0).put, Put::created);
+}
+
 // Why: a plain task costs what Asynq's does. How: look at its hash, as the client makes its ids.
 TEST_F(RedisStoreTest, APlainTaskIsAsynqsThreeFields) {
   Task plain = task("01a1fe5d-5178-7c40-8f11-5b2d9a6e4c01");
