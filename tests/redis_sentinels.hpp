@@ -14,25 +14,27 @@
 
 namespace tidemill::testing {
 
-/// A master with two replicas, and three sentinels that watch it under the name "mymaster".
+/// A master with its replicas, and three sentinels that watch it under the name "mymaster".
 class RedisSentinels {
  public:
   /// Waits until all know each other.
-  explicit RedisSentinels(const RedisServer::Lines& lines = {}) {
+  explicit RedisSentinels(const RedisServer::Lines& lines = {}, std::size_t replicas_wanted = 2) {
     servers_.push_back(std::make_unique<RedisServer>(lines));
     RedisServer::Lines of_replica = lines;
     of_replica.push_back(fmt::format("replicaof 127.0.0.1 {}", servers_[0]->port()));
-    for (int i = 0; i < 2; ++i) servers_.push_back(std::make_unique<RedisServer>(of_replica));
+    for (std::size_t i = 0; i < replicas_wanted; ++i)
+      servers_.push_back(std::make_unique<RedisServer>(of_replica));
     // A sentinel that meets the replicas at its first look needs no second one, ten seconds later.
-    if (!eventually([this] { return replicas() == 2; }))
+    if (!eventually([&] { return replicas() == replicas_wanted; }))
       throw std::runtime_error{"the replicas don't connect"};
     const RedisServer::Lines watch{
         fmt::format("sentinel monitor mymaster 127.0.0.1 {} 2", servers_[0]->port()),
-        "sentinel down-after-milliseconds mymaster 1000", "sentinel failover-timeout mymaster 4000"};
+        "sentinel down-after-milliseconds mymaster 1000", "sentinel failover-timeout mymaster 2000"};
     for (int i = 0; i < 3; ++i) sentinels_.push_back(std::make_unique<RedisServer>(watch, "redis-sentinel"));
-    const auto ready = [this] {
+    const auto ready = [&] {
       for (const auto& sentinel : sentinels_) {
-        if (said(*sentinel, "num-other-sentinels") != "2" || said(*sentinel, "num-slaves") != "2")
+        if (said(*sentinel, "num-other-sentinels") != "2" ||
+            said(*sentinel, "num-slaves") != std::to_string(replicas_wanted))
           return false;
       }
       return true;

@@ -106,6 +106,7 @@ class RedisServer {
     thaw();
     process_.end(signal);
   }
+  bool running() const { return process_.running(); }
   /// On the same port, with the same files.
   void start() {
     process_ = Process{{program_, config().string()}, {}};

@@ -125,6 +125,17 @@ TEST_F(RedisFaults, ARefusalThatEndsByItselfIsTriedAgain) {
   EXPECT_EQ(reply, "1");
 }
 
+// Why: Redis 6.2 says in many words what a script's command was refused with. How: a script that says so
+// once.
+TEST_F(RedisFaults, ARefusalInsideAScriptIsTriedAgain) {
+  const Script script{
+      "if redis.call('INCR', KEYS[1]) == 1 then",
+      "  return redis.error_reply('ERR Error running script (call to f_0): @user_script:1: ' ..",
+      "    '@user_script: 1: -NOREPLICAS Not enough good replicas to write.')", "end return 'done'"};
+  EXPECT_EQ(ask(*client, Command{script, "n"}), "\"done\"");
+  EXPECT_EQ(ask(*client, Command{"GET", "n"}.reads()), "\"2\"");
+}
+
 TEST_F(RedisFaults, AServerThatLoadsItsDataIsWaitedFor) {
   // Half a second to load, in which it answers.
   const testing::RedisServer::Lines slowly{"key-load-delay 10000",

@@ -76,6 +76,31 @@ TEST_F(RedisSentinel, FollowsAnOrderedFailoverWithoutLoss) {
   EXPECT_EQ(ask(client, Command{"SET", "k"}.add("2")), "+OK");
 }
 
+// Why: Sentinel turns a living master into a replica some ten seconds after it has named another; what it is
+// given until then is lost. How: the sentinel names another, and the first goes on as if nothing were.
+TEST_F(RedisSentinel, AMasterThatIsReplacedWhileItLivesIsLeft) {
+  const testing::RedisServer first, second;
+  const testing::RedisServer sentinel{{fmt::format("sentinel monitor mymaster 127.0.0.1 {} 1", first.port())},
+                                      "redis-sentinel"};
+  Client client{parse_url(fmt::format("redis+sentinel://127.0.0.1:{}/mymaster", sentinel.port()))};
+  Listener listener{client, {Command{"CLIENT"}.add("TRACKING").add("ON")}};
+  const Command port = Command{"CONFIG"}.add("GET").add("port");
+  const auto answer = [](const testing::RedisServer& of) {
+    return fmt::format("[\"port\",\"{}\"]", of.port());
+  };
+  const auto told = [&] { return all_shown(listener.exec({&port, 1}, soon())); };
+  EXPECT_EQ(ask(client, port), answer(first));
+  EXPECT_EQ(told(), answer(first) + "|");
+  Client direct{parse_url(sentinel.url())};
+  ASSERT_EQ(ask(direct, Command{"SENTINEL"}.add("REMOVE").add("mymaster")), "+OK");
+  ASSERT_EQ(
+      ask(direct,
+          Command{"SENTINEL"}.add("MONITOR").add("mymaster").add("127.0.0.1").add(second.port()).add(1)),
+      "+OK");
+  EXPECT_TRUE(testing::eventually([&] { return ask(client, port) == answer(second); }));
+  EXPECT_TRUE(testing::eventually([&] { return told() == answer(second) + "|"; }));
+}
+
 TEST_F(RedisSentinel, AsksTheOthersWhenOneIsAway) {
   testing::RedisSentinels all;
   all.sentinel(0).stop();

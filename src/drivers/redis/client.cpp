@@ -50,6 +50,14 @@ bool ends_by_itself(const Reply& reply) {
 
 bool wrong_server(const Reply& reply) { return reply.refused("READONLY") || reply.refused("MASTERDOWN"); }
 
+/// What a command of a script was refused with: Redis before 7.0 says it at the end of words of its own, as
+/// in "ERR Error running script (call to f_…): @user_script:5: @user_script: 5: -READONLY You can't write …".
+void unwrap(std::string& text) {
+  if (!text.starts_with("ERR Error running script ")) return;
+  const std::size_t code = text.find(": -");
+  if (code != std::string::npos) text.erase(0, code + 3);
+}
+
 /// Of "MOVED SLOT HOST:PORT"; without a host it is the one that says so.
 std::optional<Address> redirection_of(std::string_view text, const Address& from) {
   const std::string_view place = text.substr(text.rfind(' ') + 1);
@@ -272,6 +280,7 @@ void Call::settle(Group& group, Job& job, Pipeline& pipeline, std::size_t reques
 }
 
 void Call::settle_refusal(Group& group, Job& job, Reply reply, bool with_text) {
+  unwrap(reply.text);
   const bool moved = reply.refused("MOVED");
   if (moved || reply.refused("ASK")) {
     job.redirection = redirection_of(reply.text, group.address);

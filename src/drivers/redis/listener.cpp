@@ -67,6 +67,7 @@ struct Listener::Impl {
   void greet(Connection& connection, Deadline deadline) const;
   static bool over(const Search& search);
   void collect();
+  void follow(std::shared_ptr<const Layout> fresh);
   void take(Found found);
   void drop(Nodes::iterator node);
   static std::optional<Reply> next(Connection& connection);
@@ -102,6 +103,7 @@ void Listener::Impl::connect(const std::vector<int>& slots, Deadline deadline) {
   const auto limit = [&, begun = Clock::now()] {
     return nodes.empty() ? deadline : std::min(deadline, begun + patience);
   };
+  follow(servers->known());
   collect();
   while (true) {
     search(slots, deadline);
@@ -174,14 +176,16 @@ void Listener::Impl::collect() {
   for (Search& each : ready) take(each.found.get());
 }
 
+void Listener::Impl::follow(std::shared_ptr<const Layout> fresh) {
+  if (!fresh || fresh == layout) return;
+  layout = std::move(fresh);
+  std::erase_if(nodes, [&](const auto& node) {
+    return std::find(layout->masters.begin(), layout->masters.end(), node.first) == layout->masters.end();
+  });
+}
+
 void Listener::Impl::take(Found found) {
-  if (found.layout && found.layout != layout) {
-    layout = std::move(found.layout);
-    const auto gone = [&](const auto& node) {
-      return std::find(layout->masters.begin(), layout->masters.end(), node.first) == layout->masters.end();
-    };
-    std::erase_if(nodes, gone);
-  }
+  follow(std::move(found.layout));
   if (found.connection) {
     const Address address = found.connection->address();
     nodes.insert_or_assign(address, Node{std::move(found.connection), ++connections});

@@ -13,6 +13,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t slots = 16384;
+/// How often sentinels are asked in any case: a master that is replaced while it lives takes writes for
+/// seconds more, and they are lost. It must not cost much when a sentinel doesn't answer.
+constexpr auto look_again = std::chrono::seconds{1};
+constexpr auto look_max = std::chrono::milliseconds{200};
 /// So long without doubt, and the next one is looked into at once.
 constexpr auto calm = std::chrono::seconds{2};
 
@@ -84,14 +88,20 @@ Servers::Servers(Options options) : options_(checked(std::move(options))) {
 std::shared_ptr<const Layout> Servers::layout(Deadline deadline) {
   std::unique_lock lock{mutex_};
   while (true) {
+    if (layout_ && !doubted_ && !asking_ && Clock::now() >= look_at_) break;
     if (layout_ && (!doubted_ || asking_ || !backoff_.ready())) return layout_;
     if (!asking_) break;
     if (asked_.wait_until(lock, deadline) == std::cv_status::timeout)
       throw Failure{"it takes too long to find the servers"};
   }
-  if (!backoff_.ready()) throw Failure{reason_};
-  if (Clock::now() - backoff_.ready_at() > calm) backoff_.reset();
-  backoff_.failed();
+  if (layout_ && !doubted_) {
+    deadline = std::min(deadline, Clock::now() + look_max);
+  } else {
+    if (!backoff_.ready()) throw Failure{reason_};
+    if (Clock::now() - backoff_.ready_at() > calm) backoff_.reset();
+    backoff_.failed();
+  }
+  if (options_.topology == Topology::sentinel) look_at_ = Clock::now() + look_again;
   asking_ = true;
   lock.unlock();
   std::shared_ptr<const Layout> fresh;
@@ -110,8 +120,13 @@ std::shared_ptr<const Layout> Servers::layout(Deadline deadline) {
   asking_ = false;
   asked_.notify_all();
   doubted_ = false;
-  layout_ = std::move(fresh);
+  if (!layout_ || *layout_ != *fresh) layout_ = std::move(fresh);
   drop_pools_beyond(*layout_);
+  return layout_;
+}
+
+std::shared_ptr<const Layout> Servers::known() const {
+  const std::lock_guard lock{mutex_};
   return layout_;
 }
 

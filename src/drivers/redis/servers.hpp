@@ -27,6 +27,7 @@ struct Layout {
   /// Of a cluster: for each slot an index in `masters`; else empty.
   std::vector<std::uint16_t> owners = {};
 
+  bool operator==(const Layout&) const = default;
   /// The master of a slot; none when nobody has it. For `Wire::any_slot` one of them, another for each
   /// `turn`.
   const Address* master_of(int slot, std::size_t turn) const noexcept;
@@ -45,8 +46,11 @@ class Servers {
   const Options& options() const noexcept { return options_; }
 
   /// Asks Sentinel or the cluster when nobody has done so yet, or after doubt, but not at once again: then
-  /// `ready_at` says when. Throws Refused or Failure when nothing is known.
+  /// `ready_at` says when. Asks Sentinel each second in any case. Throws Refused or Failure when nothing is
+  /// known.
   std::shared_ptr<const Layout> layout(Deadline deadline);
+  /// Without asking; null when nobody has done so yet.
+  std::shared_ptr<const Layout> known() const;
   /// This layout has led to the wrong server, or to none.
   void doubt(const std::shared_ptr<const Layout>& layout);
   Deadline ready_at() const;
@@ -72,6 +76,7 @@ class Servers {
   std::map<Address, std::shared_ptr<Pool>> pools_;
   std::shared_ptr<const Layout> layout_;
   bool doubted_ = false;
+  Deadline look_at_ = Deadline::max();  ///< When to ask in any case.
   bool asking_ = false;
   Backoff backoff_;
   std::size_t turn_ = 0;  ///< Whom to ask first.
