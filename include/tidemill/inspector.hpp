@@ -52,6 +52,8 @@ class Inspector {
   std::vector<QueueInfo> queues();
   void pause(std::string_view queue);
   void resume(std::string_view queue);
+  /// Groups of the queue that have tasks, by name, after the name `after`; at most `limit`, 1 to 1000.
+  std::vector<GroupInfo> groups(std::string_view queue, std::string_view after = {}, std::size_t limit = 100);
 
   Page tasks(const TaskQuery& query);
   std::optional<Task> task(const Ref& ref);

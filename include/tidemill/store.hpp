@@ -21,6 +21,7 @@
 namespace tidemill {
 
 class Documents;
+class Groups;
 class Locks;
 
 /// The caller's own open transaction. Each SQL store has its subclass: sqlite.hpp.
@@ -212,7 +213,7 @@ struct Page {
 
 /// What to make of tasks that no worker runs, and what to signal to those that run.
 struct Change {
-  States from = {};                   ///< Others answer `wrong_state`.
+  States from = {};                   ///< Others answer `wrong_state`, and so do tasks of a gathered set.
   State to = State::gone;             ///< For those not active.
   std::optional<Duration> keep = {};  ///< As in `Report`.
   std::string reason = {};
@@ -229,6 +230,13 @@ struct QueueInfo {
   std::map<State, std::uint64_t> counts = {};  ///< States without tasks may be left out.
   Duration oldest{};                           ///< How long the longest-waiting pending task has waited.
   bool paused = false;
+};
+
+/// The tasks that wait in a group: those of a set that a worker has gathered are not among them.
+struct GroupInfo {
+  std::string name = {};
+  std::uint64_t size = 0;
+  TimePoint first_at{}, last_at{};  ///< When the first and the last of them came.
 };
 
 /// A schedule at rest. Stores keep `rule` as they get it; core reads and writes it.
@@ -272,8 +280,11 @@ class Catalog {
 
   /// All queues that have ever had a task, by name.
   virtual std::vector<QueueInfo> queues(const Call& call) = 0;
-  /// Nothing is claimed from a paused queue.
+  /// Nothing is claimed from a paused queue, and no group of it gathered.
   virtual void pause(std::string_view queue, bool paused, const Call& call) = 0;
+  /// Groups of the queue that have tasks, by name, after the name `after`; `limit` at most.
+  virtual std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,
+                                        const Call& call) = 0;
 
   /// Those that have beaten within the last minute.
   virtual std::vector<WorkerInfo> workers(const Call& call) = 0;
@@ -319,8 +330,8 @@ class Store {
   /// Tells that a worker lives, also with no beats; extends its leases; adds up statistics.
   virtual Renewed renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
                         std::span<const Stat> stats, const Call& call) = 0;
-  /// Takes lost leases over, makes due tasks pending, purges tasks, locks and documents; `limit` of each at
-  /// most.
+  /// Takes lost leases over, lets sets whose lease has run out go back to their groups, makes due tasks
+  /// pending, purges tasks, locks and documents; `limit` of each at most, but for sets.
   virtual Swept sweep(std::string_view worker, Duration lease, std::size_t limit, const Call& call) = 0;
   /// Returns when one of the queues may have a task to claim, when a signal may wait for `worker` or one of
   /// its leases, at the timeout, or when stopped. Only a hint: it may return for nothing.
@@ -336,6 +347,7 @@ class Store {
   virtual Catalog* catalog() noexcept { return nullptr; }
   virtual Locks* locks() noexcept { return nullptr; }          ///< locks.hpp
   virtual Documents* documents() noexcept { return nullptr; }  ///< documents.hpp
+  virtual Groups* groups() noexcept { return nullptr; }        ///< groups.hpp
 };
 
 struct OpenOptions {

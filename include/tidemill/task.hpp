@@ -24,7 +24,7 @@ enum class State : std::uint8_t {
   retry = 4,        ///< Failed, and waits for its next attempt.
   completed = 5,    ///< Succeeded, and kept for its retention.
   archived = 6,     ///< Given up or told to stop: the dead letters.
-  aggregating = 7,  ///< Waits in a group.
+  aggregating = 7,  ///< Waits in a group, to become one task with the others.
   held = 8,         ///< Stopped by an operator; can be resumed.
   blocked = 9,      ///< Waits for other tasks.
 };
@@ -190,6 +190,8 @@ struct EnqueueOptions {
   std::optional<TimePoint> deadline = {};    ///< By then it must have ended: else it is stopped and archived.
   std::optional<TimePoint> expires_at = {};  ///< Archived if no attempt has started by then.
   std::optional<Unique> unique = {};
+  /// Non-empty: it waits in this group of its queue until a worker makes one task of all (worker.hpp). Only
+  /// its unique key still counts then; its other options are the aggregator's to look at.
   std::string group = {};
   Duration retention{};  ///< How long a success and its result are kept; zero: not at all. Failures stay.
   bool held = false;     ///< Starts as held: runs when an operator resumes it.

@@ -20,6 +20,7 @@ constexpr const char* list_help = R"(Examples:
   tidemill queues                                  # counts by state, and how long the oldest has waited
   tidemill queues pause mail                       # nothing is claimed from it until
   tidemill queues resume mail
+  tidemill queues groups mail                      # groups in which tasks wait to become one
   tidemill queues stats --by minute --since 1h     # outcomes by queue and kind)";
 
 constexpr const char* stats_help = R"(Examples:
@@ -104,6 +105,57 @@ void add_pause(Commands& commands, CLI::App& queues, bool pause) {
   });
 }
 
+int groups(const StoreOption& option, const std::string& queue, bool json, const Io& io) {
+  constexpr std::size_t page = 1000;
+  const auto store = open_store(option, Access::existing);
+  Inspector inspector{*store};
+  Table table{{"GROUP", "size", "first came", "last came"}};
+  table.right(1);
+  bool any = false;
+  std::vector<GroupInfo> infos;
+  do {
+    infos = inspector.groups(queue, infos.empty() ? std::string{} : infos.back().name, page);
+    for (const GroupInfo& group : infos) {
+      any = true;
+      if (json) {
+        io.out << json_line([&](json::Writer& writer) {
+          writer.member("group", group.name);
+          writer.member("size", group.size);
+          wire::member_time(writer, "first_at", group.first_at);
+          wire::member_time(writer, "last_at", group.last_at);
+        });
+      } else {
+        table.add({group.name, std::to_string(group.size), wire::format_second(group.first_at),
+                   wire::format_second(group.last_at)});
+      }
+    }
+  } while (infos.size() == page);
+  if (json) return ok;
+  if (any) {
+    table.print(io.out);
+  } else {
+    io.err << fmt::format("no task waits in a group of queue \"{}\"\n", queue);
+  }
+  return ok;
+}
+
+void add_groups(Commands& commands, CLI::App& queues) {
+  CLI::App& command = commands.add(queues, "groups", "Lists the groups of a queue in which tasks wait",
+                                   "Example:\n  tidemill queues groups mail");
+  struct Arguments {
+    StoreOption store;
+    std::string queue;
+    bool json = false;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  add_string(command, "QUEUE", "", arguments->queue, "Its name").required();
+  add_store(command, arguments->store);
+  add_json(command, arguments->json);
+  commands.runs(command, [arguments](const Io& io) {
+    return groups(arguments->store, arguments->queue, arguments->json, io);
+  });
+}
+
 struct StatsArguments {
   StoreOption store = {};
   Span span = Span::day;
@@ -182,6 +234,7 @@ void add_queues(Commands& commands) {
   command.require_subcommand(0, 1);
   add_pause(commands, command, true);
   add_pause(commands, command, false);
+  add_groups(commands, command);
   add_stats(commands, command);
 }
 

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <tidemill/error.hpp>
+
 namespace tidemill::rules {
 
 namespace {
@@ -200,6 +202,19 @@ Report unknown_kind(const Lease& lease) {
   report.deferrals += 1;
   report.reason = "no handler";
   return report;
+}
+
+Task merge(NewTask merged, const TaskSet& set, const Capabilities& capabilities) {
+  if (!merged.options.group.empty()) {
+    throw Error{ErrorKind::invalid,
+                fmt::format("the task made of group \"{}\" can't wait in a group itself", set.group)};
+  }
+  merged.options.queue = set.queue;
+  return admit(merged.kind, std::move(merged.payload), merged.options, capabilities);
+}
+
+Duration group_pause(int failures) noexcept {
+  return std::min(pause_least * (1 << std::clamp(failures - 1, 0, 6)), pause_most);
 }
 
 Report withdraw(const Lease& lease, Signal signal) {

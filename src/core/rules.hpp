@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include <tidemill/client.hpp>
+#include <tidemill/groups.hpp>
 #include <tidemill/handler.hpp>
 #include <tidemill/inspector.hpp>
 #include <tidemill/retry.hpp>
@@ -84,6 +86,16 @@ Report crashed(const Lease& lease, TimePoint now);
 bool must_mark(const Task& task) noexcept;
 /// Whether a worker died while it held this task: a process runs one such at a time.
 bool suspect(const Task& task) noexcept;
+
+// ---- How a group becomes one task
+
+/// The task that takes a set's place, of its queue. Throws Error{invalid} as `admit` does, and for one that
+/// would wait in a group again.
+Task merge(NewTask merged, const TaskSet& set, const Capabilities& capabilities);
+
+/// For how long a group rests that could not be merged, so many times in a row: a second at first, twice as
+/// long each time, a minute at most.
+Duration group_pause(int failures) noexcept;
 
 // ---- What operators do
 

@@ -46,7 +46,7 @@ constexpr std::array table = {
     Transition{State::aggregating, State::pending, "an operator runs it"},
     Transition{State::aggregating, State::held, "an operator holds it"},
     Transition{State::aggregating, State::archived, "an operator cancels or archives it"},
-    Transition{State::aggregating, State::gone, "an operator erases it"},
+    Transition{State::aggregating, State::gone, "became one task with its group; an operator erases it"},
 
     Transition{State::held, State::pending, "an operator resumes or runs it"},
     Transition{State::held, State::archived, "an operator cancels or archives it"},

@@ -180,6 +180,12 @@ void Inspector::resume(std::string_view queue) {
   impl_->catalog.pause(queue, false, impl_->call());
 }
 
+std::vector<GroupInfo> Inspector::groups(std::string_view queue, std::string_view after, std::size_t limit) {
+  rules::check_queue_name(queue);
+  check_range("the limit of a list of groups", limit, page_max);
+  return impl_->catalog.groups(queue, after, limit, impl_->call());
+}
+
 Page Inspector::tasks(const TaskQuery& query) {
   check_range("the limit of a page", query.limit, page_max);
   if (query.budget <= Duration::zero())

@@ -30,6 +30,7 @@ class MeteredStore final : public Store {
   Catalog* catalog() noexcept override { return store_.catalog(); }
   Locks* locks() noexcept override { return store_.locks(); }
   Documents* documents() noexcept override { return store_.documents(); }
+  Groups* groups() noexcept override { return store_.groups(); }
 
  private:
   template <class Work>

@@ -25,6 +25,13 @@ http::Response show_queue(const Service& service, const Ask& ask) {
   throw Problem{404, "not_found", fmt::format("queue \"{}\" has never had a task", ask.path[0])};
 }
 
+http::Response list_groups(const Service& service, const Ask& ask) {
+  ask.caller.check_queue(ask.path[0]);
+  const auto limit = static_cast<std::size_t>(ask.number("limit", 100, 1, 1000));
+  return json_answer(
+      200, list_of(service.inspector.groups(ask.path[0], ask.parameter("after"), limit), wire::write_group));
+}
+
 http::Response set_paused(Service& service, const Ask& ask, bool paused) {
   ask.caller.check_queue(ask.path[0]);
   paused ? service.inspector.pause(ask.path[0]) : service.inspector.resume(ask.path[0]);
@@ -46,6 +53,12 @@ void add_queue_routes(Routes& routes, Service& service) {
               .summary = "A queue with its counts",
               .roles = viewers,
               .handle = [&service](const Ask& ask) { return show_queue(service, ask); }});
+  routes.add({.method = "GET",
+              .pattern = "/api/v1/queues/{queue}/groups",
+              .summary = "The groups of a queue in which tasks wait, by name",
+              .roles = viewers,
+              .parameters = {"after", "limit"},
+              .handle = [&service](const Ask& ask) { return list_groups(service, ask); }});
   routes.add({.method = "POST",
               .pattern = "/api/v1/queues/{queue}/pause",
               .summary = "Nothing is claimed from the queue until it is resumed",

@@ -101,6 +101,14 @@ constexpr std::array worker_members = {
     WorkerMember{"slots", read_slots},
 };
 
+using GroupMember = JsonMember<GroupInfo>;
+constexpr std::array group_members = {
+    GroupMember{"group", [](GroupInfo& g, const JsonValue& v) { g.name = v.text(); }},
+    GroupMember{"size", [](GroupInfo& g, const JsonValue& v) { g.size = count_of(v); }},
+    GroupMember{"first_at", [](GroupInfo& g, const JsonValue& v) { g.first_at = v.time(); }},
+    GroupMember{"last_at", [](GroupInfo& g, const JsonValue& v) { g.last_at = v.time(); }},
+};
+
 using InfoMember = JsonMember<ScheduleInfo>;
 constexpr std::array info_members = {
     InfoMember{"owner", [](ScheduleInfo& i, const JsonValue& v) { i.owner = v.text(); }},
@@ -137,6 +145,15 @@ void write_queue_members(json::Writer& writer, const QueueInfo& queue) {
 }
 
 void write_queue(json::Writer& writer, const QueueInfo& queue) { braces(writer, write_queue_members, queue); }
+
+void write_group(json::Writer& writer, const GroupInfo& group) {
+  writer.open('{');
+  writer.member("group", group.name);
+  writer.member("size", group.size);
+  member_time(writer, "first_at", group.first_at);
+  member_time(writer, "last_at", group.last_at);
+  writer.close('}');
+}
 
 void write_worker_members(json::Writer& writer, const WorkerInfo& worker) {
   writer.member("id", worker.id);
@@ -213,6 +230,12 @@ QueueInfo read_queue(const JsonValue& value) {
   QueueInfo queue;
   read_members<QueueInfo>(value, queue, queue_members);
   return queue;
+}
+
+GroupInfo read_group(const JsonValue& value) {
+  GroupInfo group;
+  read_members<GroupInfo>(value, group, group_members);
+  return group;
 }
 
 WorkerInfo read_worker(const JsonValue& value) {

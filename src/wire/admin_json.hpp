@@ -15,6 +15,9 @@ void write_queue_members(json::Writer& writer, const QueueInfo& queue);
 /// This and the other readers throw BadValue.
 QueueInfo read_queue(const JsonValue& value);
 
+void write_group(json::Writer& writer, const GroupInfo& group);
+GroupInfo read_group(const JsonValue& value);
+
 void write_worker(json::Writer& writer, const WorkerInfo& worker);
 void write_worker_members(json::Writer& writer, const WorkerInfo& worker);
 WorkerInfo read_worker(const JsonValue& value);

@@ -216,6 +216,10 @@ TEST_F(ServerUrlTest, QueuesAndSchedulesAreThoseOfTheStore) {
   EXPECT_FALSE(same({"queues", "--json"}).objects().at(0).at("paused").as_bool());
   same({"queues", "pause", " "});
   same({"queues", "stats"});
+  enqueue("greet", "--queue", "my mail/ä", "--group", "g/ä");
+  EXPECT_THAT(same({"queues", "groups", "my mail/ä"}).out, HasSubstr("g/ä"));
+  EXPECT_EQ(same({"queues", "groups", "my mail/ä", "--json"}).objects().at(0).at("size"), 1);
+  EXPECT_THAT(same({"queues", "groups", "absent"}).err, HasSubstr("no task waits in a group"));
 
   EXPECT_THAT(
       well({"schedules", "put",      "my nightly", "--spec",        "30 2 * * *", "--zone", "Europe/Berlin",

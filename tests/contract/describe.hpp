@@ -56,6 +56,11 @@ inline std::string put(const Task& task) {
                   : "");
 }
 
+inline std::string group(const GroupInfo& group) {
+  return fmt::format("{} size={} first={} last={}", group.name, group.size, time(group.first_at),
+                     time(group.last_at));
+}
+
 inline std::string lease(const Lease& lease) {
   return fmt::format("[{} length={} started={}]", core(lease.task), lease.length.count(), lease.started);
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <tidemill/documents.hpp>
+#include <tidemill/groups.hpp>
 #include <tidemill/locks.hpp>
 
 #include "contract.hpp"
@@ -47,6 +48,10 @@ class Model {
   struct Pair {
     Lease reference = {};
     Lease subject = {};
+  };
+  struct SetPair {
+    TaskSet reference = {};
+    TaskSet subject = {};
   };
   enum class Side : std::uint8_t { reference, subject };
   using Ask = std::function<std::string(Store&, Side)>;
@@ -94,6 +99,8 @@ class Model {
   std::size_t pause();
   std::size_t signal();
   std::size_t schedules();
+  std::size_t gather();
+  std::size_t settle();
   std::size_t locks();
   std::size_t documents();
   std::size_t look();
@@ -107,6 +114,7 @@ class Model {
   Store& subject_;
   TestClock& clock_;
   std::vector<Pair> leases_;
+  std::vector<SetPair> sets_;
   std::vector<LockInfo> locks_;   ///< As they were acquired; the same in both.
   std::set<std::string> tokens_;  ///< Of both stores, ever: none may come twice.
   std::optional<TimePoint> next_due_;

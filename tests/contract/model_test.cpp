@@ -76,7 +76,7 @@ Task Model::task() {
   task.kind = name("kind", 3);
   task.payload = std::string(below(40), 'x') + name("", 10);
   if (chance(10)) task.payload += std::string("\0'\xff", 3);
-  if (chance(20)) task.group = name("g", 2);
+  if (chance(task.state == aggregating ? 80 : 20)) task.group = name("g", 2);
   if (chance(20)) task.headers = {{name("header", 3), name("v", 3)}, {"other", ""}};
   task.priority = static_cast<std::int32_t>(below(5)) - 2;
   task.retries_max = static_cast<std::int32_t>(below(5));
@@ -191,6 +191,12 @@ void Model::compare_everything() {
   compare_list({}, 100, "everything");
   both("queues",
        [&](Store& store, Side) { return describe::all(store.catalog()->queues(call()), describe::queue); });
+  both("groups", [&](Store& store, Side) {
+    std::string text;
+    for (const char* queue : {"q0", "q1", "q2"})
+      text += describe::all(store.catalog()->groups(queue, "", 100, call()), describe::group);
+    return text;
+  });
   both("schedules", [&](Store& store, Side) {
     return describe::all(store.catalog()->schedules({}, call()), describe::schedule);
   });
@@ -247,15 +253,14 @@ std::uint64_t operations() {
 /// What a long run must have met, or it has proved less than it says.
 void expect_met_all(const std::map<std::string, std::size_t>& met) {
   for (const char* answer :
-       {"enqueue: created",    "enqueue: replaced", "enqueue: exists",   "enqueue: busy",
-        "enqueue: fired",      "enqueue: invalid",  "report: applied",   "report: lost",
-        "report: ended",       "report: failed",    "beat: none",        "beat: cancel",
-        "beat: hold",          "beat: lost",        "worker: quiet",     "worker: resume",
-        "worker: stop",        "change: changed",   "change: signalled", "change: absent",
-        "change: wrong_state", "change: failed",    "claim: leases",     "sweep: taken",
-        "sweep: promoted",     "sweep: purged",     "lock: acquired",    "lock: refused",
-        "lock: extended",      "lock: released",    "lock: lost",        "document: put",
-        "document: stale",     "document: erased",  "document: kept"}) {
+       {"enqueue: created",    "enqueue: replaced", "enqueue: exists", "enqueue: busy",     "enqueue: fired",
+        "enqueue: invalid",    "report: applied",   "report: lost",    "report: ended",     "report: failed",
+        "beat: none",          "beat: cancel",      "beat: hold",      "beat: lost",        "worker: quiet",
+        "worker: resume",      "worker: stop",      "change: changed", "change: signalled", "change: absent",
+        "change: wrong_state", "change: failed",    "claim: leases",   "sweep: taken",      "sweep: promoted",
+        "sweep: purged",       "lock: acquired",    "lock: refused",   "lock: extended",    "lock: released",
+        "lock: lost",          "document: put",     "document: stale", "document: erased",  "document: kept",
+        "gather: sets",        "settle: applied",   "settle: lost",    "settle: failed"}) {
     const auto found = met.find(answer);
     EXPECT_GE(found == met.end() ? 0 : found->second, 10U) << answer;
   }

@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 
 #include <tidemill/error.hpp>
+#include <tidemill/groups.hpp>
+#include <tidemill/locks.hpp>
 #include <tidemill/store.hpp>
 
 #include "drivers/redis/client.hpp"
@@ -47,6 +49,21 @@ class RedisStoreTest : public ::testing::Test {
   Claimed claim(const Call& call, std::string_view queue = "q", std::size_t most = 10) {
     const Want want{queue, most};
     return store_->claim({.worker = "w", .wants = {&want, 1}, .count_max = most, .lease = 25s}, call);
+  }
+  static Task member(std::string id, std::string group = "g") {
+    Task one = task(std::move(id));
+    one.state = State::aggregating;
+    one.group = std::move(group);
+    return one;
+  }
+  Gathered gather(const Call& call, Duration grace = 0s, std::size_t most = 10) {
+    const std::string_view queue = "q";
+    return store_->groups()->gather({.worker = "w",
+                                     .queues = {&queue, 1},
+                                     .rule = {.size_max = 10, .grace = grace},
+                                     .count_max = most,
+                                     .lease = 25s},
+                                    call);
   }
   static Report success(const Lease& lease) {
     Report report;
@@ -173,6 +190,67 @@ TEST_F(RedisStoreTest, AnUnreadableMessageIsArchived) {
   EXPECT_EQ(ask("HGET", {"asynq:{q}:t:bad", "state"}).text, "archived");
   EXPECT_EQ(ask("ZCARD", {"asynq:{q}:archived"}).integer, 1);
   EXPECT_EQ(ask("ZCARD", {"asynq:{q}:lease"}).integer, 2);
+}
+
+// Why: a lost answer must not make a second set, nor a second merged task. How: gather and settle, repeated
+// with the same number.
+TEST_F(RedisStoreTest, ARepeatedGatherIsAnsweredAsTheFirst) {
+  put(member("a"));
+  const Call first = call();
+  const Gathered gathered = gather(first);
+  ASSERT_EQ(gathered.sets.size(), 1U);
+  const Gathered again = gather(first);
+  ASSERT_EQ(again.sets.size(), 1U);
+  EXPECT_EQ(again.sets[0].token, gathered.sets[0].token);
+  EXPECT_EQ(again.sets[0].tasks.at(0).ref.id, "a");
+  const Settle end{.set = &gathered.sets[0], .merged = task("m")};
+  const Call second = call();
+  EXPECT_EQ(store_->groups()->settle({&end, 1}, second).at(0), Reported::applied);
+  EXPECT_EQ(store_->groups()->settle({&end, 1}, second).at(0), Reported::applied);
+  EXPECT_EQ(ask("LLEN", {"asynq:{q}:pending"}).integer, 1);
+}
+
+// Why: Redis can't order another's groups by when they fall due, and no script may take long. How: more
+// groups than one call looks at; each call goes on where the last one ended, and says that there is more.
+TEST_F(RedisStoreTest, ManyGroupsAreLookedAtInSteps) {
+  constexpr int count = 2500;
+  std::vector<Task> tasks;
+  for (int i = 0; i < count; ++i) tasks.push_back(member(std::to_string(i), "g" + std::to_string(i)));
+  store_->enqueue(tasks, call());
+  const Call one = call();
+  const Gathered step = gather(one, 1h);
+  EXPECT_EQ(step.next_due, one.now) << "ask again at once";
+  std::optional<TimePoint> next = step.next_due;
+  for (int i = 0; i < 100 && next && *next <= store_->now(); ++i) next = gather(call(), 1h).next_due;
+  ASSERT_TRUE(next.has_value());
+  EXPECT_GT(*next, store_->now() + 50min) << "all have been looked at, and none is due";
+  std::size_t found = 0;
+  for (int i = 0; i < 1000 && found < count; ++i) found += gather(call(), 0s, 100).sets.size();
+  EXPECT_EQ(found, count);
+}
+
+// Why: as above, when a group has one that can't be read. How: such a message, and an id without its task,
+// among good ones; then alone.
+TEST_F(RedisStoreTest, AnUnreadableTaskOfAGroupIsArchived) {
+  const auto spoil = [&](std::string_view id) {
+    ask("HSET",
+        {fmt::format("asynq:{{q}}:t:{}", id), "msg", "\x0a\xff", "state", "aggregating", "group", "g"});
+    ask("ZADD", {"asynq:{q}:g:g", "1", id});
+    ask("SADD", {"asynq:{q}:groups", "g"});
+  };
+  put(member("a"));
+  spoil("bad");
+  ask("ZADD", {"asynq:{q}:g:g", "1", "dead"});
+  const Gathered gathered = gather(call());
+  ASSERT_EQ(gathered.sets.size(), 1U);
+  EXPECT_EQ(gathered.sets[0].tasks.size(), 1U);
+  EXPECT_EQ(ask("HGET", {"asynq:{q}:t:bad", "state"}).text, "archived");
+  const Settle end{.set = &gathered.sets[0], .merged = task("m")};
+  EXPECT_EQ(store_->groups()->settle({&end, 1}, call()).at(0), Reported::applied);
+  spoil("worse");
+  EXPECT_THAT(gather(call()).sets, IsEmpty());
+  EXPECT_EQ(ask("ZCARD", {"asynq:{q}:archived"}).integer, 2);
+  EXPECT_EQ(ask("EXISTS", {"asynq:{q}:aggregation_sets", "asynq:{q}:groups", "asynq:{q}:g:g"}).integer, 0);
 }
 
 // Why: keys of another type are somebody's mistake, and must not be overwritten. How: a text where the list

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include <tidemill/documents.hpp>
+#include <tidemill/groups.hpp>
 #include <tidemill/locks.hpp>
 
 #include "contract/sqlite_fixture.hpp"
@@ -73,12 +74,20 @@ TEST_F(SqliteStoreTest, OtherSchemasAreToldApart) {
   EXPECT_THAT(refusal(ErrorKind::unavailable, [&] { open_sqlite(app); }), HasSubstr("tidemill migrate"));
 }
 
-// Why: a file outlives the program that made it. How: a file as version 1 made it, with a task in it.
+// Why: a file outlives the program that made it. How: a file as version 1 made it, with tasks in it, two of
+// them in a group.
 TEST_F(SqliteStoreTest, AnOlderSchemaIsBroughtUpToDate) {
   put(store(), task("old"));
+  for (const char* const id : {"a", "b"}) {
+    Task member = task(id);
+    member.state = State::aggregating;
+    member.group = "g";
+    put(store(), member);
+  }
   close();
   PlainSql sql{path()};
-  ASSERT_EQ(sql.run("DROP TABLE tidemill_lock; DROP TABLE tidemill_document; DELETE FROM tidemill_meta WHERE "
+  ASSERT_EQ(sql.run("DROP INDEX tidemill_job_group; DROP TABLE tidemill_group; DROP TABLE tidemill_set; "
+                    "DROP TABLE tidemill_lock; DROP TABLE tidemill_document; DELETE FROM tidemill_meta WHERE "
                     "name IN ('fence', 'version'); UPDATE tidemill_meta SET value = 1 WHERE name = 'schema'"),
             "");
   SqliteOptions careful = options();
@@ -91,10 +100,18 @@ TEST_F(SqliteStoreTest, AnOlderSchemaIsBroughtUpToDate) {
   EXPECT_EQ(store().locks()->acquire("l", "o", std::chrono::seconds{1}, call()).owner, "o");
   const Document document{.folder = "f", .name = "n", .text = "t"};
   EXPECT_TRUE(store().documents()->put({&document, 1}, call()).at(0));
+  const auto groups = store().catalog()->groups("q", "", 10, call());
+  ASSERT_EQ(groups.size(), 1U);
+  EXPECT_EQ(groups[0].name, "g");
+  EXPECT_EQ(groups[0].size, 2U);
+  const std::string_view queue = "q";
+  const Gather gather{
+      .worker = "w", .queues = {&queue, 1}, .rule = {.size_max = 2}, .lease = std::chrono::seconds{1}};
+  EXPECT_EQ(store().groups()->gather(gather, call()).sets.at(0).tasks.size(), 2U);
   const Migration done = migrate_sqlite(options());
-  EXPECT_EQ(done.from, 2);
-  EXPECT_EQ(done.to, 2);
-  EXPECT_EQ(sql.one("SELECT value FROM tidemill_meta WHERE name = 'schema'"), "2");
+  EXPECT_EQ(done.from, 3);
+  EXPECT_EQ(done.to, 3);
+  EXPECT_EQ(sql.one("SELECT value FROM tidemill_meta WHERE name = 'schema'"), "3");
 }
 
 // Why: an application's own database serves as well, and stays its own. How: its marks and rows before and

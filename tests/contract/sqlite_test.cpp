@@ -8,6 +8,7 @@
 #include <thread>
 
 #include <tidemill/documents.hpp>
+#include <tidemill/groups.hpp>
 #include <tidemill/locks.hpp>
 #include <tidemill/sqlite.hpp>
 
@@ -304,6 +305,28 @@ void use_all(Store& store, const Call& call) {
   store.documents()->list("f", "", 10, call);
   const EraseDocument erased{"f", "n"};
   store.documents()->erase({&erased, 1}, call);
+  std::vector<Task> members(4);
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    members[i].ref = {"q", "g" + std::to_string(i)};
+    members[i].kind = "k";
+    members[i].state = State::aggregating;
+    members[i].group = i < 3 ? "g" : "h";
+  }
+  store.enqueue(members, call);
+  const std::string_view queue = "q";
+  const Gather gather{.worker = "w",
+                      .queues = {&queue, 1},
+                      .rule = {.size_max = 2, .delay_max = std::chrono::seconds{1}},
+                      .count_max = 2,
+                      .lease = std::chrono::seconds{1}};
+  const Gathered sets = store.groups()->gather(gather, call);
+  Settle merged{.set = &sets.sets.at(0), .merged = members[0]};
+  merged.merged->ref.id = "merged";
+  const Settle back{.set = &sets.sets.at(1), .delay = std::chrono::seconds{1}};
+  store.groups()->settle({&merged, 1}, call);
+  store.groups()->settle({&back, 1}, call);
+  store.groups()->gather(gather, call);
+  catalog.groups("q", "", 10, call);
   Call later = call;
   later.now += std::chrono::hours{10'000};
   store.sweep("w", std::chrono::seconds{1}, 100, later);
@@ -359,11 +382,21 @@ TEST_F(SqliteStoreTest, WhatFindsNothingWritesNothing) {
   later.state = State::scheduled;
   later.delay = std::chrono::hours{1};
   put(store(), later);
+  Task member = task("member");
+  member.state = State::aggregating;
+  member.group = "g";
+  put(store(), member);
   store().locks()->acquire("l", "a", std::chrono::hours{1}, call());
   PlainSql sql{path()};
   const std::string before = sql.one("PRAGMA data_version");
   EXPECT_TRUE(claim(store()).empty());
   EXPECT_EQ(store().sweep("w", std::chrono::seconds{25}, 100, call()).promoted, 0U);
+  const std::string_view queue = "q";
+  const Gather gather{.worker = "w",
+                      .queues = {&queue, 1},
+                      .rule = {.size_max = 2, .grace = std::chrono::hours{1}},
+                      .lease = std::chrono::seconds{1}};
+  EXPECT_TRUE(store().groups()->gather(gather, call()).sets.empty());
   EXPECT_EQ(store().locks()->acquire("l", "b", std::chrono::seconds{1}, call()).owner, "a");
   EXPECT_FALSE(store().locks()->extend("l", "b", 1, std::chrono::seconds{1}, call()));
   EXPECT_FALSE(store().locks()->release("l", "b", 1, call()));

@@ -45,6 +45,21 @@ TEST_F(QueuesOverHttpTest, QueuesArePausedAndResumed) {
     expect_problem(400, "invalid", post(fmt::format("/queues/%20/{}", act)));
 }
 
+TEST_F(QueuesOverHttpTest, GroupsAreListed) {
+  for (const char* group : {"x", "x", "y"})
+    post("/tasks", fmt::format(R"({{"kind":"a","queue":"mail","group":"{}"}})", group));
+  const Reply all = get("/queues/mail/groups");
+  EXPECT_EQ(all.status, 200) << all.body;
+  ASSERT_EQ(all.count("/items"), 2U);
+  EXPECT_EQ(all.text("/items/0/group"), "x");
+  EXPECT_EQ(all.number("/items/0/size"), 2);
+  EXPECT_LE(all.text("/items/0/first_at"), all.text("/items/0/last_at"));
+  EXPECT_EQ(get("/queues/mail/groups?after=x&limit=1").text("/items/0/group"), "y");
+  EXPECT_EQ(get("/queues/absent/groups").count("/items"), 0U);
+  expect_problem(400, "invalid", get("/queues/mail/groups?limit=0"));
+  expect_problem(400, "invalid", get("/queues/%20/groups"));
+}
+
 TEST_F(QueuesOverHttpTest, LocksAreTakenKeptAndGivenBack) {
   const Reply taken = post("/locks/nightly%2Fjob/acquire", R"({"owner":"node-1","ttl":"10m"})");
   EXPECT_EQ(taken.status, 200) << taken.body;

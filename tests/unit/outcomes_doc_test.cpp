@@ -203,7 +203,7 @@ constexpr std::string_view meanings[] = {"",
                                          "failed, and waits for its next attempt",
                                          "succeeded, and kept for its retention",
                                          "given up or told to stop: the dead letters",
-                                         "waits in a group",
+                                         "waits in a group, to become one task with the others",
                                          "stopped by an operator; can be resumed",
                                          "waits for other tasks; nothing makes use of it yet"};
 static_assert(std::size(meanings) == state_count);

@@ -418,6 +418,29 @@ TEST(RulesChanges, StatesOfAnActAreDisjointAndItsMovesExist) {
   }
 }
 
+TEST(RulesGroups, TheMergedTaskIsOfTheGroupsQueueAndOfNoGroup) {
+  const TaskSet set{.queue = "mail", .group = "g"};
+  NewTask merged{.kind = "digest", .payload = "p", .options = {.queue = "other", .priority = 3}};
+  const Task task = rules::merge(merged, set, {});
+  EXPECT_EQ(task.ref.queue, "mail");
+  EXPECT_EQ(task.state, State::pending);
+  EXPECT_EQ(task.payload, "p");
+  EXPECT_EQ(task.priority, 3);
+  merged.options.group = "g";
+  EXPECT_THROW(rules::merge(merged, set, {}), Error);
+  merged.options.group.clear();
+  merged.kind.clear();
+  EXPECT_THROW(rules::merge(merged, set, {}), Error);
+}
+
+TEST(RulesGroups, APauseDoublesUpToAMinute) {
+  EXPECT_EQ(rules::group_pause(1), 1s);
+  EXPECT_EQ(rules::group_pause(2), 2s);
+  EXPECT_EQ(rules::group_pause(6), 32s);
+  EXPECT_EQ(rules::group_pause(7), 1min);
+  EXPECT_EQ(rules::group_pause(1000), 1min);
+}
+
 TEST(RulesChanges, RunMakesWhatHasEndedFresh) {
   const auto changes = rules::changes(Act::run);
   ASSERT_EQ(changes.size(), 2U);

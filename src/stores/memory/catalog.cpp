@@ -115,7 +115,7 @@ Changed MemoryStore::change_one(const Ref& ref, const Change& change, TimePoint 
   Row* row = rows_.find(ref);
   if (row == nullptr) return Changed::absent;
   const State from = row->task.state;
-  if (!change.from.has(from)) return Changed::wrong_state;
+  if (!change.from.has(from) || !row->set.empty()) return Changed::wrong_state;
   if (from == State::active) {
     if (change.signal == Signal::none) return Changed::wrong_state;
     row->signal = change.signal;
@@ -171,6 +171,18 @@ void MemoryStore::pause(std::string_view queue, bool paused, const Call&) {
   rows_.line(queue).paused = paused;
   if (!paused) rows_.ring(queue);
   changed_.notify_all();
+}
+
+std::vector<GroupInfo> MemoryStore::groups(std::string_view queue, std::string_view after, std::size_t limit,
+                                           const Call&) {
+  const std::lock_guard lock{mutex_};
+  std::vector<GroupInfo> infos;
+  for (const auto& [name, rows] : rows_.waiting(queue)) {
+    if (name <= after) continue;
+    if (infos.size() == limit) break;
+    infos.push_back({name, rows.size(), rows.front()->place, rows.back()->place});
+  }
+  return infos;
 }
 
 std::vector<WorkerInfo> MemoryStore::workers(const Call& call) {

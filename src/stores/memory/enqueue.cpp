@@ -11,25 +11,11 @@ namespace tidemill::memory {
 
 namespace {
 
-/// Why the task can't be taken; empty when it can.
-std::string refusal(const Task& task, const Capabilities& capabilities) {
-  if (!allowed(State::gone, task.state)) {
-    return fmt::format("a task can't begin as {}; it begins as scheduled, pending, aggregating or held",
-                       to_string(task.state));
-  }
-  const std::size_t size = rules::bytes_of(task);
-  if (size > capabilities.task_bytes_max) {
-    return fmt::format("kind, payload and headers have {} bytes; {} are allowed", size,
-                       capabilities.task_bytes_max);
-  }
-  return {};
-}
-
 /// Whether nothing has happened to the task yet that a replacement would undo.
-bool replaceable(const Task& task) {
+bool replaceable(const Row& row) {
   const States waiting =
       States{State::scheduled} + State::pending + State::aggregating + State::held + State::blocked;
-  return waiting.has(task.state) && task.attempt == 0 && task.crashes == 0;
+  return waiting.has(row.task.state) && row.set.empty() && row.task.attempt == 0 && row.task.crashes == 0;
 }
 
 /// Where the row stands in its first state.
@@ -41,6 +27,19 @@ void place(Row& row, const Task& given, TimePoint now) {
 }
 
 }  // namespace
+
+std::string MemoryStore::refusal(const Task& task) const {
+  if (!allowed(State::gone, task.state)) {
+    return fmt::format("a task can't begin as {}; it begins as scheduled, pending, aggregating or held",
+                       to_string(task.state));
+  }
+  const std::size_t size = rules::bytes_of(task);
+  if (size > capabilities_.task_bytes_max) {
+    return fmt::format("kind, payload and headers have {} bytes; {} are allowed", size,
+                       capabilities_.task_bytes_max);
+  }
+  return {};
+}
 
 std::vector<Enqueued> MemoryStore::enqueue(std::span<const Task> tasks, const Call& call,
                                            Transaction* inside) {
@@ -60,7 +59,7 @@ bool MemoryStore::fires(const Firing& firing) const {
 }
 
 Enqueued MemoryStore::put(const Task& task, TimePoint now) {
-  if (std::string why = refusal(task, capabilities_); !why.empty()) return {Put::invalid, {}, std::move(why)};
+  if (std::string why = refusal(task); !why.empty()) return {Put::invalid, {}, std::move(why)};
   if (!task.firing) return put_task(task, now);
 
   const Firing& firing = *task.firing;
@@ -98,7 +97,7 @@ std::optional<Enqueued> MemoryStore::put_over_key(const Task& task, TimePoint no
   if (ended || task.unique->on_conflict != OnConflict::replace) {
     return Enqueued{Put::exists, id, fmt::format("task {} holds the unique key", id)};
   }
-  if (!replaceable(row->task)) return Enqueued{Put::busy, id, fmt::format("task {} has started", id)};
+  if (!replaceable(*row)) return Enqueued{Put::busy, id, fmt::format("task {} has started", id)};
 
   rows_.edit(*row, [&](Row& old) {
     old.task.kind = task.kind;

@@ -31,10 +31,9 @@ constexpr auto days_kept = 366 * 24h;
 /// A wait has an end, and sums with the steady clock don't overflow.
 constexpr Duration wait_max = 24h;
 
-/// Not to be guessed and never the same, also not for the same task.
-std::string make_token() { return fmt::format("{:016x}{:016x}", random_bits(), random_bits()); }
-
 }  // namespace
+
+std::string make_token() { return fmt::format("{:016x}{:016x}", random_bits(), random_bits()); }
 
 MemoryStore::MemoryStore(const MemoryOptions& options) : clock_(*options.clock) {
   capabilities_.limits[Feature::inside] = {
@@ -151,6 +150,7 @@ Swept MemoryStore::sweep(std::string_view worker, Duration length, std::size_t l
     answer.taken.push_back(std::move(taken));
   }
 
+  regroup_lapsed(call.now);
   const auto due = rows_.past(States{State::scheduled} + State::retry, call.now, limit, {});
   promote(due);
   answer.promoted = due.size();

@@ -13,6 +13,11 @@ bool rings(State state) {
   return state == State::pending || state == State::scheduled || state == State::retry;
 }
 
+/// It waits in a group, and in no set.
+bool waits_in_group(const Row& row) {
+  return row.task.state == State::aggregating && row.set.empty() && !row.task.group.empty();
+}
+
 }  // namespace
 
 Position position(const Row& row) {
@@ -22,6 +27,7 @@ Position position(const Row& row) {
   if (task.state == State::scheduled || task.state == State::retry)
     place.at = task.run_at.value_or(row.place);
   if (task.state == State::active) place.at = row.lease_end;
+  if (!row.set.empty()) place.rank = 1;
   return place;
 }
 
@@ -49,12 +55,16 @@ void Rows::erase(Row& row) {
 void Rows::leave(const Row& row) {
   order_.erase(position(row));
   if (row.purge_at) purges_.erase({*row.purge_at, row.sequence});
+  if (!waits_in_group(row)) return;
+  const auto group = groups_.find({row.task.ref.queue, row.task.group});
+  if (--group->second.size == 0) groups_.erase(group);
 }
 
 void Rows::enter(Row& row) {
   order_.emplace(position(row), &row);
   if (row.purge_at) purges_.emplace(std::pair{*row.purge_at, row.sequence}, &row);
   if (rings(row.task.state)) ring(row.task.ref.queue);
+  if (waits_in_group(row)) ++groups_[{row.task.ref.queue, row.task.group}].size;
 }
 
 std::vector<Row*> Rows::past(States states, TimePoint now, std::size_t limit, std::string_view queue) {
@@ -116,6 +126,31 @@ Line& Rows::line(std::string_view queue) {
 bool Rows::paused(std::string_view queue) const {
   const auto found = lines_.find(queue);
   return found != lines_.end() && found->second.paused;
+}
+
+Group* Rows::group(std::string_view queue, std::string_view name) {
+  const auto found = groups_.find({std::string{queue}, std::string{name}});
+  return found == groups_.end() ? nullptr : &found->second;
+}
+
+std::map<std::string, std::vector<Row*>> Rows::waiting(std::string_view queue) const {
+  std::map<std::string, std::vector<Row*>> groups;
+  auto at = order_.lower_bound({std::string{queue}, State::aggregating, 0, time_min, 0});
+  for (; at != order_.end(); ++at) {
+    if (at->first.queue != queue || at->first.state != State::aggregating) break;
+    if (waits_in_group(*at->second)) groups[at->second->task.group].push_back(at->second);
+  }
+  return groups;
+}
+
+std::vector<Row*> Rows::in_set(std::string_view queue, std::string_view token) const {
+  std::vector<Row*> rows;
+  auto at = order_.lower_bound({std::string{queue}, State::aggregating, 1, time_min, 0});
+  for (; at != order_.end(); ++at) {
+    if (at->first.queue != queue || at->first.state != State::aggregating) break;
+    if (at->second->set == token) rows.push_back(at->second);
+  }
+  return rows;
 }
 
 const Key* Rows::holder(std::string_view queue, std::string_view key, TimePoint now) const {

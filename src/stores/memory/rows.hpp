@@ -23,6 +23,7 @@ struct Row {
   TimePoint lease_end{};
   std::optional<TimePoint> purge_at = {};
   std::string token = {};
+  std::string set = {};  ///< The token of the set that it is in; empty: none.
   bool started = false;
   Signal signal = Signal::none;
   std::vector<LogLine> logs = {};  ///< Of the running attempt, as beats brought them.
@@ -34,7 +35,7 @@ struct Row {
 struct Position {
   std::string queue = {};
   State state = State::gone;
-  std::int64_t rank = 0;  ///< Pending: the priority, negated; else zero.
+  std::int64_t rank = 0;  ///< Pending: the priority, negated; 1 in a set; else zero.
   TimePoint at{};
   std::uint64_t sequence = 0;
   auto operator<=>(const Position&) const = default;
@@ -55,6 +56,12 @@ struct Key {
   std::uint64_t sequence = 0;  ///< The holder's: an id may come again, a sequence doesn't.
   std::optional<TimePoint> until = {};
   bool outlives_task = false;
+};
+
+/// A group with tasks that wait in it.
+struct Group {
+  std::size_t size = 0;
+  std::optional<TimePoint> not_before = {};  ///< It isn't due before.
 };
 
 /// All tasks, in order, with the unique keys that they hold and the queues that they stand in.
@@ -96,6 +103,14 @@ class Rows {
   void ring(std::string_view queue) { line(queue).rung = ++changes_; }
   std::uint64_t changes() const noexcept { return changes_; }
 
+  // ---- Groups ----
+  /// Null when no task waits in it.
+  Group* group(std::string_view queue, std::string_view name);
+  /// The tasks that wait in the queue's groups, by group, in the order in which they came.
+  std::map<std::string, std::vector<Row*>> waiting(std::string_view queue) const;
+  /// The tasks of a set.
+  std::vector<Row*> in_set(std::string_view queue, std::string_view token) const;
+
   // ---- Unique keys ----
   /// The holder; null when the key is free.
   const Key* holder(std::string_view queue, std::string_view key, TimePoint now) const;
@@ -109,6 +124,7 @@ class Rows {
 
  private:
   using KeyName = std::pair<std::string, std::string>;
+  using GroupName = std::pair<std::string, std::string>;
 
   void leave(const Row& row);
   void enter(Row& row);
@@ -117,6 +133,7 @@ class Rows {
   Order order_;
   std::map<std::pair<TimePoint, std::uint64_t>, Row*> purges_;
   std::map<std::string, Line, std::less<>> lines_;
+  std::map<GroupName, Group> groups_;
   std::map<KeyName, Key> keys_;
   std::uint64_t sequence_ = 0;
   std::uint64_t changes_ = 0;

@@ -6,6 +6,7 @@
 #include <string>
 #include <tuple>
 
+#include <tidemill/groups.hpp>
 #include <tidemill/store.hpp>
 
 #include "stores/memory/documents.hpp"
@@ -14,6 +15,9 @@
 #include "stores/memory/rows.hpp"
 
 namespace tidemill::memory {
+
+/// Not to be guessed and never the same, also not for the same task.
+std::string make_token();
 
 /// A worker as it waits and beats.
 struct Member {
@@ -25,9 +29,15 @@ struct Member {
   std::uint64_t signals_seen = 0;  ///< … and when its last renew or wait returned.
 };
 
-/// The verbs are in memory_store.cpp, how tasks come in in enqueue.cpp, how attempts end in report.cpp, the
-/// catalogue in catalog.cpp.
-class MemoryStore final : public Store, public Catalog {
+/// A set that a worker has gathered.
+struct LeasedSet {
+  std::string queue = {}, group = {};
+  TimePoint lease_end{};
+};
+
+/// The verbs are in memory_store.cpp, how tasks come in in enqueue.cpp, how attempts end in report.cpp,
+/// groups in groups.cpp, the catalogue in catalog.cpp.
+class MemoryStore final : public Store, public Catalog, public Groups {
  public:
   explicit MemoryStore(const MemoryOptions& options);
 
@@ -44,6 +54,10 @@ class MemoryStore final : public Store, public Catalog {
   Catalog* catalog() noexcept override { return this; }
   Locks* locks() noexcept override { return &locks_; }
   Documents* documents() noexcept override { return &documents_; }
+  Groups* groups() noexcept override { return this; }
+
+  Gathered gather(const Gather& gather, const Call& call) override;
+  std::vector<Reported> settle(std::span<const Settle> ends, const Call& call) override;
 
   Page find(const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,
             const Call& call) override;
@@ -52,6 +66,8 @@ class MemoryStore final : public Store, public Catalog {
   std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) override;
   std::vector<QueueInfo> queues(const Call& call) override;
   void pause(std::string_view queue, bool paused, const Call& call) override;
+  std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,
+                                const Call& call) override;
   std::vector<WorkerInfo> workers(const Call& call) override;
   bool signal(std::string_view worker, Signal signal, const Call& call) override;
   std::vector<StoredSchedule> schedules(std::optional<TimePoint> due_by, const Call& call) override;
@@ -64,6 +80,8 @@ class MemoryStore final : public Store, public Catalog {
   using StatName = std::tuple<Span, TimePoint, std::string, std::string>;
 
   // All of these want the mutex held.
+  /// Why the task can't be taken; empty when it can.
+  std::string refusal(const Task& task) const;
   Enqueued put(const Task& task, TimePoint now);
   Enqueued put_task(const Task& task, TimePoint now);
   std::optional<Enqueued> put_over_key(const Task& task, TimePoint now);
@@ -73,6 +91,10 @@ class MemoryStore final : public Store, public Catalog {
   Lease lease(Row& row, std::string_view worker, Duration length, TimePoint now);
   Reported end_attempt(const Report& report, TimePoint now);
   void enter_state(Row& row, const Report& report, TimePoint now);
+  TaskSet lease_set(std::span<Row* const> rows, const Gather& gather, TimePoint now);
+  Reported settle_one(const Settle& end, TimePoint now);
+  void regroup(std::span<Row* const> rows);
+  void regroup_lapsed(TimePoint now);
   Signal beat(const Beat& beat, Duration lease, TimePoint now);
   void add(const Stat& stat);
   void purge_history(TimePoint now);
@@ -91,6 +113,7 @@ class MemoryStore final : public Store, public Catalog {
   std::map<std::string, Member, std::less<>> members_;
   std::map<std::string, StoredSchedule, std::less<>> schedules_;
   std::map<StatName, Stat> stats_;
+  std::map<std::string, LeasedSet> sets_;  ///< By token.
 };
 
 }  // namespace tidemill::memory

@@ -18,12 +18,14 @@ using namespace std::chrono_literals;
 constexpr auto worker_alive = 1min;
 
 /// All of a queue's counts: pending, active, scheduled, held, blocked, retry, completed, archived,
-/// aggregating; whether it is paused; and since when its oldest pending task waits.
+/// aggregating (in groups, and gathered from them); whether it is paused; and since when its oldest pending
+/// task waits.
 constexpr std::string_view count = R"lua(
 local P = string.sub(KEYS[1], 1, -8)
 local call = redis.call
 local groups = 0
 for _, name in ipairs(call('SMEMBERS', P .. 'groups')) do groups = groups + call('ZCARD', P .. 'g:' .. name) end
+for _, key in ipairs(call('ZRANGE', P .. 'aggregation_sets', 0, -1)) do groups = groups + call('ZCARD', key) end
 local oldest = call('LINDEX', P .. 'pending', -1)
 return {call('LLEN', P .. 'pending'), call('LLEN', P .. 'active'),
         call('ZCOUNT', P .. 'scheduled', '-inf', '(' .. ARGV[1]),

@@ -115,6 +115,7 @@ std::vector<Changed> RedisStore::change(std::span<const Ref> refs, const Change&
         const std::string verdict = replies[at].ok() ? replies[at].items.at(n).text : "f";
         if (verdict == "c") answers[i] = Changed::changed;
         if (verdict == "s") answers[i] = Changed::signalled;
+        if (verdict == "w") answers[i] = Changed::wrong_state;
         if (verdict == "m") left.push_back(i);
       }
     }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -9,6 +10,7 @@
 
 #include "core/filter.hpp"
 #include "stores/redis/keys.hpp"
+#include "stores/redis/message.hpp"
 #include "stores/redis/scripts.hpp"
 #include "stores/redis/store_impl.hpp"
 
@@ -120,7 +122,11 @@ std::vector<RedisStore::Seen> RedisStore::look(std::span<const Ref> refs, const 
     one.since = items.at(10).text;
     // Go holds it; our holder is one of before.
     if (one.state == "active" && one.since.empty()) one.w.clear();
-    const std::string& lock = items.at(8).nil() ? items.at(9).text : items.at(8).text;
+    std::string lock = items.at(8).nil() ? items.at(9).text : items.at(8).text;
+    // Go's client names the lock of a group's task in its message alone.
+    if (lock.empty() && one.state == "aggregating") {
+      if (auto message = decode_task(one.msg)) lock = std::move(message->unique_key);
+    }
     if (!lock.empty()) {
       locks.push_back(i);
       more.push_back(std::move(redis::Command{"GET", lock}.reads()));
@@ -201,11 +207,17 @@ std::vector<Spot> RedisStore::spots(std::string_view queue, State state, std::st
 }
 
 std::vector<std::string> RedisStore::group_names(std::string_view queue, const Call& call) {
-  const redis::Reply groups = ask(redis::Command{"SMEMBERS", queue_prefix(queue) + "groups"}.reads(), call);
-  std::vector<std::string> names;
-  for (const redis::Reply& item : groups.items) names.push_back(item.text);
-  std::ranges::sort(names);
-  return names;
+  const std::string prefix = queue_prefix(queue);
+  const auto replies =
+      exec({std::move(redis::Command{"SMEMBERS", prefix + "groups"}.reads()),
+            std::move(redis::Command{"ZRANGE", prefix + "aggregation_sets"}.add(0).add(-1).reads())},
+           call);
+  std::set<std::string> names;
+  for (const redis::Reply& item : checked(replies[0]).items) names.insert(item.text);
+  for (const redis::Reply& item : checked(replies[1]).items) {
+    if (item.text.starts_with(prefix + "g:")) names.insert(item.text.substr(prefix.size() + 2));
+  }
+  return {names.begin(), names.end()};
 }
 
 Page RedisStore::find(const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,

@@ -87,14 +87,27 @@ end
 local function fits(exact, score)
   return score and exact <= score * 1000000 and exact > (score - 1) * 1000000
 end
+-- Whether a worker has gathered the task: it stands in a set, and not in its group.
+local function gathered(id, state, group)
+  return state == 'aggregating' and not call('ZSCORE', P .. 'g:' .. (group or ''), id)
+end
+-- Takes the name of a group without tasks off the list, unless a set of it is under way: Go may take that back, and
+-- does not name its group then.
+local function forget_group(name)
+  local group = P .. 'g:' .. name
+  if call('EXISTS', group) == 1 then return end
+  for _, key in ipairs(call('ZRANGE', P .. 'aggregation_sets', 0, -1)) do
+    if string.match(key, '^(.*):[^:]*$') == group then return end
+  end
+  call('SREM', P .. 'groups', name)
+end
 -- Takes an id out of where its state says that it stands.
 local function leave(id, state, group)
   if state == 'pending' then
     leave_list(P .. 'pending', {id})
   elseif state == 'aggregating' then
-    local key = P .. 'g:' .. (group or '')
-    call('ZREM', key, id)
-    if call('EXISTS', key) == 0 then call('SREM', P .. 'groups', group or '') end
+    call('ZREM', P .. 'g:' .. (group or ''), id)
+    forget_group(group or '')
   elseif state == 'active' then
     leave_active({id})
   else
@@ -186,7 +199,8 @@ local function put_one(at, now, since)
     if not state or state == 'completed' or state == 'archived' or string.sub(conflict, 1, 1) == 'k' then
       return 'e' .. holder
     end
-    if state == 'active' or state == 'retry' or hash[3] then return 'b' .. holder end
+    local started = state == 'active' or state == 'retry' or hash[3]
+    if started or gathered(holder, state, hash[2]) then return 'b' .. holder end
     if ARGV[at + 14] ~= holder then return 'x' .. holder end
     leave(holder, state, hash[2])
     call('HDEL', theirs, 'x', 'y', 'f', 'k', 'group', 'unique_key', 'pending_since')
@@ -204,6 +218,21 @@ local function put_one(at, now, since)
   end
   enter(id, ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], ARGV[at + 8], since)
   return verdict
+end
+)lua";
+
+/// Takes a set of gathered tasks, named by its whole key, back to its group. Go forgets to name the group
+/// then, and would find its tasks no more.
+const std::string_view regrouping = R"lua(
+local function regroup(key)
+  local before = P .. 'g:'
+  local group = string.match(key, '^(.*):[^:]*$')
+  if group and string.sub(group, 1, #before) == before and call('EXISTS', key) == 1 then
+    call('ZUNIONSTORE', group, 2, group, key, 'AGGREGATE', 'MIN')
+    call('SADD', P .. 'groups', string.sub(group, #before + 1))
+    call('DEL', key)
+  end
+  call('ZREM', P .. 'aggregation_sets', key)
 end
 )lua";
 

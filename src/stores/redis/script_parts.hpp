@@ -10,6 +10,7 @@ extern const std::string_view
 extern const std::string_view places;      ///< Where tasks stand, and how they come and go.
 extern const std::string_view promoting;   ///< Makes due tasks pending; needs places.
 extern const std::string_view enqueueing;  ///< Puts one task; needs places.
+extern const std::string_view regrouping;  ///< Takes a set back to its group.
 extern const std::string_view fence;       ///< What a late report or beat finds.
 extern const std::string_view counting;    ///< The counters that Asynq's tools show.
 

@@ -298,6 +298,8 @@ for i = 1, #lapsed, 2 do
     end
   end
 end
+local sets = call('ZRANGEBYSCORE', P .. 'aggregation_sets', '-inf', seconds, 'LIMIT', 0, 10)
+for _, key in ipairs(sets) do regroup(key) end
 answers[1] = promote(now, tonumber(ARGV[8]))
 local purges = tonumber(ARGV[9])
 local function purge(id, state)
@@ -340,7 +342,8 @@ return answer(answers)
 
 /// ARGV[3]: pending_since of what is pending again; then 11 arguments a task: id, and state, msg and y as
 /// they were seen; where to (gone: nowhere; signal: it runs), score, exact time, msg, y, lock, signal's
-/// number. Answers c for changed, s for signalled, and m where the task has moved meanwhile.
+/// number. Answers c for changed, s for signalled, w where a worker has gathered the task, and m where it has
+/// moved meanwhile.
 constexpr std::string_view change = R"lua(
 if again then return again end
 local answers, pending, entered, seen = {}, {}, {}, {}
@@ -350,6 +353,8 @@ for i = 4, #ARGV, 11 do
   local hash = call('HMGET', t, 'state', 'msg', 'y', 'group', 'f')
   if seen[id] or hash[1] ~= ARGV[i + 1] or hash[2] ~= ARGV[i + 2] or (hash[3] or '') ~= ARGV[i + 3] then
     answers[#answers + 1] = 'm'
+  elseif gathered(id, hash[1], hash[4]) then
+    answers[#answers + 1] = 'w'
   elseif where == 'signal' then
     call('HSET', t, 's', ARGV[i + 10])
     answers[#answers + 1] = 's'
@@ -363,7 +368,8 @@ for i = 4, #ARGV, 11 do
       call('HSET', t, 'msg', ARGV[i + 7])
       set(t, 'y', ARGV[i + 8])
       if where == 'pending' and hash[5] then where = 'front' end
-      call('HDEL', t, 'pending_since')
+      -- Without its group, so that no retry takes it back there.
+      call('HDEL', t, 'pending_since', 'group')
       entered[#entered + 1] = {id, where, ARGV[i + 5], ARGV[i + 6]}
     end
     answers[#answers + 1] = 'c'
@@ -469,7 +475,7 @@ const redis::Script& beat_script() {
 }
 
 const redis::Script& sweep_script() {
-  static const redis::Script script{prelude, places, promoting, sweep};
+  static const redis::Script script{prelude, places, promoting, regrouping, sweep};
   return script;
 }
 

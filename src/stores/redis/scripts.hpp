@@ -4,7 +4,7 @@
 
 /// The Lua scripts. Each works on one queue, named by its first key, does no more than some 50 tasks' work,
 /// and checks all before its first write. How arguments and answers are laid out stands at the head of each,
-/// in scripts.cpp.
+/// in scripts.cpp, and of those for groups in group_scripts.cpp.
 namespace tidemill::redis_store {
 
 const redis::Script& enqueue_plain_script();
@@ -19,5 +19,9 @@ const redis::Script& sweep_script();
 const redis::Script& bury_script();
 const redis::Script& change_script();
 const redis::Script& page_script();
+const redis::Script& gather_script();
+const redis::Script& settle_script();
+const redis::Script& bury_gathered_script();
+const redis::Script& describe_groups_script();
 
 }  // namespace tidemill::redis_store

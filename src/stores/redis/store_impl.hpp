@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <tidemill/groups.hpp>
 #include <tidemill/store.hpp>
 
 #include "drivers/redis/client.hpp"
@@ -33,8 +34,9 @@ struct Spot {
   std::string score = {};  ///< Empty in the list of pending ones.
 };
 
-/// The verbs are in files of their names, lists in find.cpp, what operators do in change.cpp and catalog.cpp.
-class RedisStore final : public Store, public Catalog {
+/// The verbs are in files of their names, those of groups in groups.cpp, lists in find.cpp, what operators do
+/// in change.cpp and catalog.cpp.
+class RedisStore final : public Store, public Catalog, public Groups {
  public:
   /// Of archived tasks the sweep keeps `archive_max` in each queue; none: all.
   RedisStore(redis::Options options, const Clock* clock, std::optional<std::int64_t> archive_max);
@@ -55,6 +57,10 @@ class RedisStore final : public Store, public Catalog {
   Catalog* catalog() noexcept override { return this; }
   Locks* locks() noexcept override { return &locks_; }
   Documents* documents() noexcept override { return &documents_; }
+  Groups* groups() noexcept override { return this; }
+
+  Gathered gather(const Gather& gather, const Call& call) override;
+  std::vector<Reported> settle(std::span<const Settle> ends, const Call& call) override;
 
   Page find(const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,
             const Call& call) override;
@@ -63,6 +69,8 @@ class RedisStore final : public Store, public Catalog {
   std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) override;
   std::vector<QueueInfo> queues(const Call& call) override;
   void pause(std::string_view queue, bool paused, const Call& call) override;
+  std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,
+                                const Call& call) override;
   std::vector<tidemill::WorkerInfo> workers(const Call& call) override;
   bool signal(std::string_view worker, Signal signal, const Call& call) override;
   std::vector<StoredSchedule> schedules(std::optional<TimePoint> due_by, const Call& call) override;
@@ -161,6 +169,22 @@ class RedisStore final : public Store, public Catalog {
   bool take_swept(const redis::Reply& reply, std::string_view queue, Duration length, std::size_t most,
                   const Call& call, Swept& into);
 
+  // groups.cpp
+  /// Where a look through the groups of a queue goes on in the next call, and what it has found so far.
+  struct Round {
+    std::string cursor = "0";
+    std::optional<TimePoint> next_due = {};
+  };
+  using RoundName = std::pair<std::string, std::string>;  ///< Worker and queue.
+  struct FoundSet {
+    std::string queue = {}, group = {}, id = {};
+  };
+  /// True when all of the queue's groups have been looked at.
+  bool gather_from(std::string_view queue, const Gather& gather, const Call& call, std::size_t& part,
+                   Round& round, std::vector<FoundSet>& found);
+  std::vector<TaskSet> read_sets(std::span<const FoundSet> found, Duration length, const Call& call);
+  Reported settle_one(const Settle& end, const Call& call, std::size_t& part);
+
   // renew.cpp
   bool cancelled_by_go(const Lease& lease, TimePoint now);
 
@@ -191,6 +215,7 @@ class RedisStore final : public Store, public Catalog {
   std::mutex mutex_;
   std::map<std::string, std::chrono::steady_clock::time_point, std::less<>> named_;  ///< Guarded by mutex_.
   std::chrono::steady_clock::time_point show_again_{};                               ///< Guarded by mutex_.
+  std::map<RoundName, Round> rounds_;  ///< Those under way. Guarded by mutex_.
 };
 
 }  // namespace tidemill::redis_store

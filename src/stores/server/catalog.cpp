@@ -145,6 +145,15 @@ void ServerStore::pause(std::string_view queue, bool paused, const Call& call) {
                          call.deadline);
 }
 
+std::vector<GroupInfo> ServerStore::groups(std::string_view queue, std::string_view after, std::size_t limit,
+                                           const Call& call) {
+  const std::string target =
+      fmt::format("/queues/{}/groups{}", escaped(queue),
+                  query({{"after", std::string{after}}, {"limit", std::to_string(limit)}}));
+  return read_answer(get_body(target, call),
+                     [](const JsonValue& root) { return read_items(root, wire::read_group); });
+}
+
 std::vector<WorkerInfo> ServerStore::workers(const Call& call) {
   return read_answer(get_body("/workers", call),
                      [](const JsonValue& root) { return read_items(root, wire::read_worker); });

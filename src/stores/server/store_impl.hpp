@@ -35,6 +35,8 @@ class ServerStore final : public Store, public Catalog {
   std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) override;
   std::vector<QueueInfo> queues(const Call& call) override;
   void pause(std::string_view queue, bool paused, const Call& call) override;
+  std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,
+                                const Call& call) override;
   std::vector<WorkerInfo> workers(const Call& call) override;
   bool signal(std::string_view worker, Signal signal, const Call& call) override;
   std::vector<StoredSchedule> schedules(std::optional<TimePoint> due_by, const Call& call) override;

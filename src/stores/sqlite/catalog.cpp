@@ -4,6 +4,7 @@
 #include <tidemill/error.hpp>
 
 #include "stores/sqlite/find.hpp"
+#include "stores/sqlite/groups.hpp"
 #include "stores/sqlite/report.hpp"
 #include "stores/sqlite/store_impl.hpp"
 #include "stores/sqlite/tasks.hpp"
@@ -178,6 +179,11 @@ void SqliteStore::pause(std::string_view queue, bool paused, const Call& call) {
                    if (!paused) write.unpaused(number);
                  },
              .deadline = call.deadline});
+}
+
+std::vector<GroupInfo> SqliteStore::groups(std::string_view queue, std::string_view after, std::size_t limit,
+                                           const Call&) {
+  return readers_.read([&](Scope& scope) { return list_groups(scope, queue, after, limit); });
 }
 
 std::vector<WorkerInfo> SqliteStore::workers(const Call& call) {

@@ -1,9 +1,12 @@
 #include "stores/sqlite/enqueue.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "core/rules.hpp"
 #include "core/transitions.hpp"
+#include "stores/sqlite/groups.hpp"
 #include "stores/sqlite/layout.hpp"
 #include "stores/sqlite/tasks.hpp"
 
@@ -29,7 +32,8 @@ constexpr sqlite::Sql overwrite{
 constexpr sqlite::Sql has_id{"SELECT 1 FROM main.tidemill_job WHERE queue = ?1 AND id = ?2"};
 
 constexpr sqlite::Sql get_holder{
-    "SELECT k.id, k.seq, j.line, j.priority, r.attempt, r.crashes FROM main.tidemill_key k "
+    "SELECT k.id, k.seq, j.line, j.priority, r.attempt, r.crashes, j.task_group, k.outlives FROM "
+    "main.tidemill_key k "
     "LEFT JOIN main.tidemill_job j ON j.seq = k.seq LEFT JOIN main.tidemill_run r ON r.seq = k.seq "
     "WHERE k.queue = ?1 AND k.key = ?2 AND (k.until IS NULL OR k.until > ?3)"};
 constexpr sqlite::Sql put_key{
@@ -97,6 +101,7 @@ bool insert(Write& write, const Task& task, std::int64_t queue, TimePoint now) {
   }
   if (inserted == 0) return false;
   write.arrived(queue, task.state, at);
+  if (task.state == State::aggregating) join_group(write, queue, task.group, at);
   return true;
 }
 
@@ -117,6 +122,7 @@ struct Holder {
   std::string id = {};
   Row row = {};
   bool gone = false;
+  bool outlives_task = false;
 };
 
 std::optional<Holder> holder_of(Write& write, std::int64_t queue, std::string_view key, TimePoint now) {
@@ -130,6 +136,8 @@ std::optional<Holder> holder_of(Write& write, std::int64_t queue, std::string_vi
   holder.row.task.priority = static_cast<std::int32_t>(columns.integer(3));
   holder.row.task.attempt = static_cast<std::int32_t>(columns.integer(4));
   holder.row.task.crashes = static_cast<std::int32_t>(columns.integer(5));
+  holder.row.task.group = columns.bytes(6);
+  holder.outlives_task = columns.integer(7) != 0;
   return holder;
 }
 
@@ -140,13 +148,15 @@ bool ended(const Holder& holder) {
 bool started(const Holder& holder) {
   constexpr States waiting =
       States{State::scheduled} + State::pending + State::aggregating + State::held + State::blocked;
-  return !waiting.has(holder.row.state()) || holder.row.task.attempt != 0 || holder.row.task.crashes != 0;
+  return !waiting.has(holder.row.state()) || holder.row.in_set() || holder.row.task.attempt != 0 ||
+         holder.row.task.crashes != 0;
 }
 
 Enqueued replace(Write& write, const Task& task, const Holder& holder, TimePoint now) {
   const std::int64_t queue = holder.row.queue();
   const TimePoint at = at_of(task, now);
   const std::string headers = task.headers.empty() ? std::string{} : write_map(task.headers);
+  leave_group(write, holder.row);
   write.db.run(overwrite, holder.row.seq, line_of(queue, task.state, task.priority), stored(at),
                write.intern_kind(task.kind), sqlite::Blob{task.payload}, unless(0, task.priority),
                unless(usual_retries_max, task.retries_max), unless(usual_crashes_max, task.crashes_max),
@@ -155,6 +165,7 @@ Enqueued replace(Write& write, const Task& task, const Holder& holder, TimePoint
                unless_empty(headers));
   write.left(queue, holder.row.state());
   write.arrived(queue, task.state, at);
+  if (task.state == State::aggregating) join_group(write, queue, task.group, at);
   take_key(write, *task.unique, queue, holder.id, holder.row.seq, now);
   return {Put::replaced, holder.id, "it took the place of the task that had this unique key"};
 }
@@ -213,6 +224,17 @@ Enqueued put(Write& write, const Task& task, TimePoint now, std::size_t bytes_ma
 }
 
 }  // namespace
+
+bool fits_in(Write& write, const Task& task, std::span<const std::int64_t> leaving, TimePoint now,
+             std::size_t task_bytes_max) {
+  if (!fault_of(task, task_bytes_max).empty()) return false;
+  const std::int64_t queue = write.intern_queue(task.ref.queue);
+  const StoredId id{task.ref.id};
+  if (write.db.any(has_id, queue, id)) return false;
+  const auto holder = task.unique ? holder_of(write, queue, task.unique->key, now) : std::nullopt;
+  return !holder || (!holder->gone && !holder->outlives_task &&
+                     std::ranges::find(leaving, holder->row.seq) != leaving.end());
+}
 
 std::vector<Enqueued> enqueue_all(Write& write, std::span<const Task> tasks, TimePoint now,
                                   std::size_t task_bytes_max) {

@@ -14,6 +14,11 @@ namespace tidemill::sqlite_store {
 std::vector<Enqueued> enqueue_all(Write& write, std::span<const Task> tasks, TimePoint now,
                                   std::size_t task_bytes_max);
 
+/// Whether the task will be created once those that leave, by the numbers of their rows, are erased: nobody
+/// else has its id or its unique key.
+bool fits_in(Write& write, const Task& task, std::span<const std::int64_t> leaving, TimePoint now,
+             std::size_t task_bytes_max);
+
 /// For the size of a transaction.
 std::size_t bytes_of(std::span<const Task> tasks);
 

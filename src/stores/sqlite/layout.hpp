@@ -17,7 +17,9 @@ namespace tidemill::sqlite_store {
 
 // ---- Lines: where a task stands, as one number
 //
-//   line := queue << 16 | state << 8 | lane        lane := 128 - priority of a pending task, else 128
+//   line := queue << 16 | state << 8 | lane        lane := 128 - priority of a pending task, 129 in a set of
+//   a
+//                                                          group, else 128
 //
 // Within its line a task is ordered by `at` and `seq`. So one index on (line, at) serves every state: a claim
 // reads the pending lines of a queue from the front, and promoting, sweeping and listing read theirs. One
@@ -33,6 +35,8 @@ constexpr std::int64_t last_line(std::int64_t queue, State state) { return first
 constexpr std::int64_t line_of(std::int64_t queue, State state, std::int32_t priority = 0) {
   return first_line(queue, state) | (128 - (state == State::pending ? priority : 0));
 }
+/// Where tasks stand that a worker has gathered from their groups.
+constexpr std::int64_t set_line(std::int64_t queue) { return line_of(queue, State::aggregating) + 1; }
 constexpr State state_of(std::int64_t line) { return static_cast<State>(line >> 8 & 255); }
 constexpr std::int64_t queue_of(std::int64_t line) { return line >> 16; }
 
@@ -88,7 +92,7 @@ inline std::optional<std::string_view> unless_empty(std::string_view text) {
 
 // ---- Claims and tokens
 
-/// The number of a claim that is none.
+/// The number of a claim, or of a set of a group, that is none.
 inline constexpr std::int64_t no_claim = std::int64_t{1} << 62;
 
 /// A new claim's number: random, so that it is never met again, and greater than `no_claim`, so that SQLite

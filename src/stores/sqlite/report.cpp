@@ -121,7 +121,7 @@ void change_row(Write& write, const Row& row, const Change& change, TimePoint no
 Changed change_one(Write& write, const Ref& ref, const Change& change, TimePoint now) {
   const auto row = find_row(write, ref);
   if (!row) return Changed::absent;
-  if (!change.from.has(row->state())) return Changed::wrong_state;
+  if (!change.from.has(row->state()) || row->in_set()) return Changed::wrong_state;
   if (row->state() == State::active) {
     if (change.signal == Signal::none) return Changed::wrong_state;
     need_run(write, *row);

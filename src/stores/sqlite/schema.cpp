@@ -32,6 +32,11 @@ namespace {
 // key: unique keys. `seq` is the task, unless that is gone.
 // counter: tasks by queue and state, exact at every commit.
 // lock: those that are held or have run out; one that is released goes.
+// group: tasks that wait in a group and in no set; found by index when they are many, or the first or the
+// last
+//   is old. `not_before` is there while it isn't due at all. A process of version 2 adds tasks without
+//   counting them here; they go with the next of their group.
+// set: gathered tasks' lease; the tasks have its number in `claim`.
 // document: has a rowid, as a text may fill many pages.
 
 constexpr std::string_view tables = R"sql(
@@ -203,7 +208,38 @@ INSERT INTO tidemill_meta VALUES ('fence', 0), ('version', 0);
 )sql";
 }
 
-constexpr std::array steps = {&step_1, &step_2};
+std::string step_3() {
+  return R"sql(
+CREATE INDEX tidemill_job_group ON tidemill_job (line, task_group, claim, at) WHERE task_group IS NOT NULL;
+
+CREATE TABLE tidemill_group (
+  queue INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  first_at INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  not_before INTEGER,
+  PRIMARY KEY (queue, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tidemill_group_size ON tidemill_group (queue, size) WHERE not_before IS NULL;
+CREATE INDEX tidemill_group_first ON tidemill_group (queue, first_at) WHERE not_before IS NULL;
+CREATE INDEX tidemill_group_last ON tidemill_group (queue, last_at) WHERE not_before IS NULL;
+CREATE INDEX tidemill_group_later ON tidemill_group (queue, not_before) WHERE not_before IS NOT NULL;
+
+CREATE TABLE tidemill_set (
+  id INTEGER PRIMARY KEY,
+  queue INTEGER NOT NULL,
+  task_group TEXT NOT NULL,
+  until INTEGER NOT NULL
+) STRICT;
+CREATE INDEX tidemill_set_until ON tidemill_set (until);
+
+INSERT INTO tidemill_group SELECT line >> 16, task_group, count(*), min(at), max(at), NULL FROM tidemill_job
+WHERE task_group IS NOT NULL AND (line >> 8 & 255) = 7 GROUP BY 1, 2;
+)sql";
+}
+
+constexpr std::array steps = {&step_1, &step_2, &step_3};
 
 constexpr sqlite::Sql has_meta{
     "SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = 'tidemill_meta'"};

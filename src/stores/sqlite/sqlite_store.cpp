@@ -8,6 +8,7 @@
 
 #include "stores/sqlite/claim.hpp"
 #include "stores/sqlite/enqueue.hpp"
+#include "stores/sqlite/groups.hpp"
 #include "stores/sqlite/renew.hpp"
 #include "stores/sqlite/report.hpp"
 #include "stores/sqlite/schema.hpp"
@@ -66,10 +67,7 @@ SqliteStore::SqliteStore(SqliteOptions options)
       hub_([this] { lane_.look(); }),
       lane_({.path = options_.path, .full_sync = options_.full_sync, .busy_timeout = options_.busy_timeout},
             names_, hub_),
-      readers_(options_.path, options_.busy_timeout, names_) {
-  capabilities_.limits[Feature::groups] = {.absent = false,
-                                           .text = "Tasks wait in their group until an operator runs them."};
-}
+      readers_(options_.path, options_.busy_timeout, names_) {}
 
 std::vector<Enqueued> SqliteStore::enqueue(std::span<const Task> tasks, const Call& call,
                                            Transaction* inside) {
@@ -159,6 +157,30 @@ Swept SqliteStore::sweep(std::string_view worker, Duration lease, std::size_t li
              .sync = false,
              .deadline = call.deadline});
   return answer;
+}
+
+Gathered SqliteStore::gather(const Gather& gather, const Call& call) {
+  Gathered answer;
+  lane_.run({.apply = [&](Write& write) { answer = gather_sets(write, gather, call.now); },
+             .read = [&](Scope& scope) { return gather_nothing(scope, gather, call.now, answer); },
+             .tasks = gather.count_max * gather.rule.size_max,
+             .sync = false,
+             .deadline = call.deadline});
+  answer.now = now();
+  return answer;
+}
+
+std::vector<Reported> SqliteStore::settle(std::span<const Settle> ends, const Call& call) {
+  if (ends.empty()) return {};
+  std::vector<Reported> answers;
+  std::size_t tasks = 0;
+  for (const Settle& end : ends) tasks += end.set == nullptr ? 0 : end.set->tasks.size();
+  lane_.run(
+      {.apply =
+           [&](Write& write) { answers = settle_all(write, ends, call.now, capabilities_.task_bytes_max); },
+       .tasks = tasks,
+       .deadline = call.deadline});
+  return answers;
 }
 
 Wake SqliteStore::wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <tidemill/groups.hpp>
 #include <tidemill/store.hpp>
 
 #include "stores/sqlite/documents.hpp"
@@ -18,7 +19,7 @@ namespace tidemill::sqlite_store {
 
 /// The port on an SQLite file. Here is only how calls get to the lane and to the readers; what they do there
 /// is in the files named after the verbs.
-class SqliteStore : public Store, public Catalog {
+class SqliteStore : public Store, public Catalog, public Groups {
  public:
   explicit SqliteStore(SqliteOptions options);
 
@@ -36,6 +37,11 @@ class SqliteStore : public Store, public Catalog {
   Catalog* catalog() noexcept override { return this; }
   Locks* locks() noexcept override { return &locks_; }
   Documents* documents() noexcept override { return &documents_; }
+  Groups* groups() noexcept override { return this; }
+
+  // Groups
+  Gathered gather(const Gather& gather, const Call& call) override;
+  std::vector<Reported> settle(std::span<const Settle> ends, const Call& call) override;
 
   // Catalog
   Page find(const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,
@@ -45,6 +51,8 @@ class SqliteStore : public Store, public Catalog {
   std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) override;
   std::vector<QueueInfo> queues(const Call& call) override;
   void pause(std::string_view queue, bool paused, const Call& call) override;
+  std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,
+                                const Call& call) override;
   std::vector<WorkerInfo> workers(const Call& call) override;
   bool signal(std::string_view worker, Signal signal, const Call& call) override;
   std::vector<StoredSchedule> schedules(std::optional<TimePoint> due_by, const Call& call) override;

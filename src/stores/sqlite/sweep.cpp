@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "stores/sqlite/claim.hpp"
+#include "stores/sqlite/groups.hpp"
 #include "stores/sqlite/renew.hpp"
 #include "stores/sqlite/tasks.hpp"
 
@@ -129,9 +130,10 @@ std::size_t purge(Write& write, std::size_t limit, TimePoint now) {
 }  // namespace
 
 bool sweep_nothing(Scope& scope, TimePoint now) {
-  return !any_past(scope, State::active, now) && !any_past(scope, State::scheduled, now) &&
-         !any_past(scope, State::retry, now) && !scope.db.any(past_retention, stored(now), 1) &&
-         !scope.db.any(any_key, stored(now)) && !scope.db.any(any_worker, stored(now - silent_max)) &&
+  return !any_past(scope, State::active, now) && !any_set_lapsed(scope, now) &&
+         !any_past(scope, State::scheduled, now) && !any_past(scope, State::retry, now) &&
+         !scope.db.any(past_retention, stored(now), 1) && !scope.db.any(any_key, stored(now)) &&
+         !scope.db.any(any_worker, stored(now - silent_max)) &&
          !scope.db.any(any_stat, Span::minute, stored(now - minutes_kept)) &&
          !scope.db.any(any_stat, Span::day, stored(now - days_kept)) &&
          !scope.db.any(any_lock, stored(now)) && !scope.db.any(any_document, stored(now));
@@ -140,6 +142,7 @@ bool sweep_nothing(Scope& scope, TimePoint now) {
 Swept sweep_all(Write& write, std::string_view worker, Duration lease, std::size_t limit, TimePoint now) {
   Swept answer;
   answer.taken = take_leases(write, worker, lease, limit, now);
+  regroup_lapsed(write, now);
   answer.promoted = promote_all(write, limit, now);
   answer.purged = purge(write, limit, now);
   write.db.run(drop_keys, stored(now), leftovers_max);

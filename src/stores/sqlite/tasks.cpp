@@ -1,5 +1,7 @@
 #include "stores/sqlite/tasks.hpp"
 
+#include "stores/sqlite/groups.hpp"
+
 namespace tidemill::sqlite_store {
 
 namespace {
@@ -119,6 +121,7 @@ void need_run(Write& write, const Row& row) {
 }
 
 void move_row(Write& write, const Row& row, State to, TimePoint at) {
+  leave_group(write, row);
   write.db.run(move_job, row.seq, line_of(row.queue(), to, row.task.priority), stored(at), no_claim);
   if (row.state() == State::active) write.lease_ended(row.claim);
   write.left(row.queue(), row.state());
@@ -126,6 +129,7 @@ void move_row(Write& write, const Row& row, State to, TimePoint at) {
 }
 
 void erase_row(Write& write, const Row& row) {
+  leave_group(write, row);
   release_key(write, row);
   if (!row.key.empty()) write.db.run(orphan_key, row.queue(), std::string_view{row.key}, row.seq);
   if (row.attempts_kept > 0) write.db.run(erase_attempts, row.seq);

@@ -53,6 +53,7 @@ struct Row {
 
   std::int64_t queue() const { return queue_of(line); }
   State state() const { return state_of(line); }
+  bool in_set() const { return line == set_line(queue()); }
 };
 
 /// The whole task as the catalogue shows it, but for `unique`.
