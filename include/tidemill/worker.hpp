@@ -1,12 +1,17 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include <tidemill/client.hpp>
+#include <tidemill/groups.hpp>
 #include <tidemill/handler.hpp>
 #include <tidemill/log.hpp>
 #include <tidemill/retry.hpp>
@@ -26,6 +31,26 @@ struct FailedAttempt {
   std::string_view error;
   std::exception_ptr thrown = {};  ///< What left the handler; null when nothing did.
   StopReason stopped = StopReason::none;
+};
+
+/// Makes one task of a group's; its queue is the group's, whatever its options say, and it can't wait in a
+/// group itself. If it throws, or the task can't be taken, the tasks go back to their group, which is due
+/// again after a pause: a second at first, twice as long each time, a minute at most. It runs at least once
+/// for a group, so it should have no other effect.
+using Aggregator = std::function<NewTask(std::string_view group, std::span<const Task> tasks)>;
+
+/// How the groups of a queue become single tasks, by whichever worker first finds them due: those that serve
+/// one queue should have one rule.
+struct Aggregation {
+  std::string queue = "default";
+  Aggregator aggregate = {};
+  /// A group is due when it has so many tasks, and no more are merged at a time; 0: as many as the store
+  /// takes in one call, 1000 mostly.
+  std::size_t size_max = 0;
+  Duration delay_max{};  ///< Or when its first task has waited for so long; zero: no limit.
+  Duration grace = std::chrono::minutes{1};  ///< Or when no task has come for so long.
+  /// How long the aggregator may take. What ends later is refused, and the tasks are back in their group.
+  Duration timeout = std::chrono::seconds{25};
 };
 
 /// Unless a member says otherwise, callbacks run on the thread that ended the attempt: the handler's, or that
@@ -67,6 +92,9 @@ struct WorkerOptions {
   /// The longest sleep between two looks at the queues; wake-ups come sooner.
   Duration poll = std::chrono::seconds{1};
 
+  /// Queues whose groups this worker merges; it need not serve them besides. None: groups wait for others.
+  std::vector<Aggregation> groups = {};
+
   /// On stop, how long running handlers may go on before their stop tokens fire; what has not ended after
   /// `stuck_after` more is given back.
   Duration shutdown_timeout = std::chrono::seconds{20};
@@ -79,12 +107,13 @@ struct WorkerOptions {
 /// Claims tasks in batches, runs their handlers, reports the outcomes in batches.
 ///
 /// Threads: a fetcher, a reporter, a keeper that renews leases and brings signals and never runs user code, a
-/// sweeper, and `threads` for handlers.
+/// sweeper, `threads` for handlers, and one for aggregators if there are any.
 ///
 /// Thread safety: start, stop and run from one thread; the others from any.
 class Worker {
  public:
-  /// `store` and `router` must outlive the worker. Throws Error{invalid} for options that make no sense.
+  /// `store` and `router` must outlive the worker. Throws Error{invalid} for options that make no sense,
+  /// Error{unsupported} when groups are to be merged and the store can't gather them.
   Worker(Store& store, const Router& router, WorkerOptions options = {});
   /// As `stop`.
   ~Worker();

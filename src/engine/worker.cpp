@@ -60,6 +60,28 @@ void check(const WorkerOptions& options) {
   require(options.stuck_after >= Duration::zero(), "stuck_after must not be negative");
 }
 
+void check_groups(const WorkerOptions& options, Store& store) {
+  std::set<std::string_view> names;
+  const std::size_t most = store.capabilities().batch_max;
+  for (const Aggregation& each : options.groups) {
+    rules::check_queue_name(each.queue);
+    const auto require_of = [&](bool condition, std::string_view what) {
+      require(condition, fmt::format("groups of queue \"{}\": {}", each.queue, what));
+    };
+    require_of(names.insert(each.queue).second, "they have two rules; give them one");
+    require_of(static_cast<bool>(each.aggregate), "aggregate is empty; give the function that merges them");
+    require_of(each.size_max <= most,
+               fmt::format("size_max is {}; this store takes {} tasks in one call", each.size_max, most));
+    require_of(each.delay_max >= Duration::zero(), "delay_max must not be negative; 0 is no limit");
+    require_of(each.grace >= Duration::zero(), "grace must not be negative");
+    require_of(each.timeout > Duration::zero(), "timeout must be more than zero");
+  }
+  if (options.groups.empty() || store.groups() != nullptr) return;
+  rules::require(store.capabilities(), Feature::groups);
+  throw Error{ErrorKind::unsupported,
+              "this store can't gather groups; run a worker with aggregators on the server's own store"};
+}
+
 }  // namespace
 
 struct Worker::Impl {
@@ -102,6 +124,7 @@ void Worker::Impl::start() {
     core->pool.start(core);
     core->fetcher.start();
     core->sweeper.start();
+    core->gatherer.start(core);
   }
   core->options.log.info("worker started",
                          {{"worker", core->id}, {"slots", std::to_string(core->options.concurrency)}});
@@ -142,11 +165,13 @@ void Worker::Impl::stop_by_signal() {
 
 void Worker::Impl::stop_all() {
   const WorkerOptions& options = core->options;
+  const Steady handlers_end = steady_now() + options.shutdown_timeout;
   core->stopping = true;
   core->bell.ring();
+  core->gatherer.stop();
   core->give_back(core->pool.close());
 
-  if (!core->pool.wait_idle(steady_now() + options.shutdown_timeout)) {
+  if (!core->pool.wait_idle(handlers_end)) {
     for (const auto& attempt : core->pool.running()) core->stop(attempt, StopReason::shutdown);
     // The watch gives up what does not end within `stuck_after`; what it has missed, because it began or was
     // told another reason just now, is given up here.
@@ -155,11 +180,13 @@ void Worker::Impl::stop_all() {
   }
   core->fetcher.join();
   core->sweeper.finish();
+  core->gatherer.finish(handlers_end);
   core->reporter.finish(steady_now() + reports_end_within);
   core->keeper.finish();
   core->watch.finish();
   const std::size_t stuck = core->pool.leave(steady_now() + threads_end_within) +
-                            core->watch.leave(steady_now() + threads_end_within);
+                            core->watch.leave(steady_now() + threads_end_within) +
+                            core->gatherer.leave(steady_now() + threads_end_within);
   if (stuck > 0) {
     options.log.error("stopped, but left threads behind that user code does not return from",
                       {{"worker", core->id}, {"threads", std::to_string(stuck)}});
@@ -181,6 +208,7 @@ WorkerOptions WorkerOptions::asynq() {
 
 Worker::Worker(Store& store, const Router& router, WorkerOptions options) {
   check(options);
+  check_groups(options, store);
   impl_ = std::make_unique<Impl>(store, router, std::move(options));
 }
 

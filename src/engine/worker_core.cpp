@@ -44,7 +44,8 @@ WorkerCore::WorkerCore(Store& s, const Router& r, WorkerOptions o)
       keeper(*this),
       pool(*this, static_cast<std::size_t>(options.concurrency), thread_count(options)),
       fetcher(*this),
-      sweeper(*this) {}
+      sweeper(*this),
+      gatherer(*this) {}
 
 // ---- An attempt's way
 

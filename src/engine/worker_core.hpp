@@ -18,6 +18,7 @@
 #include "engine/suspects.hpp"
 #include "engine/worker_bell.hpp"
 #include "engine/worker_fetcher.hpp"
+#include "engine/worker_gatherer.hpp"
 #include "engine/worker_keeper.hpp"
 #include "engine/worker_pool.hpp"
 #include "engine/worker_reporter.hpp"
@@ -61,6 +62,7 @@ class WorkerCore final : public AttemptOwner,
   WorkerPool pool;
   WorkerFetcher fetcher;
   WorkerSweeper sweeper;
+  WorkerGatherer gatherer;
 
   // ---- An attempt's way ----
 

@@ -11,12 +11,13 @@
 #include <vector>
 
 #include <tidemill/error.hpp>
+#include <tidemill/groups.hpp>
 #include <tidemill/locks.hpp>
 #include <tidemill/store.hpp>
 
 namespace tidemill::tests {
 
-enum class Verb : unsigned char { enqueue, claim, report, renew, sweep, wait, now, lock };
+enum class Verb : unsigned char { enqueue, claim, report, renew, sweep, wait, now, lock, gather, settle };
 
 enum class Fault : unsigned char {
   none,
@@ -100,6 +101,9 @@ class FaultyStore : public Store {
   Catalog* catalog() noexcept override { return inner_.catalog(); }
   Locks* locks() noexcept override { return &locks_; }
   Documents* documents() noexcept override { return inner_.documents(); }
+  Groups* groups() noexcept override { return has_groups ? &groups_ : nullptr; }
+
+  bool has_groups = true;
 
  private:
   using CallName = std::pair<std::uint64_t, std::uint64_t>;
@@ -125,6 +129,22 @@ class FaultyStore : public Store {
 
    private:
     Locks& inner() { return *owner_.inner_.locks(); }
+    FaultyStore& owner_;
+  };
+  class FaultyGroups : public Groups {
+   public:
+    explicit FaultyGroups(FaultyStore& owner) : owner_(owner) {}
+    Gathered gather(const Gather& gather, const Call& call) override {
+      return owner_.once(Verb::gather, call, owner_.lost_gathers_,
+                         [&] { return inner().gather(gather, call); });
+    }
+    std::vector<Reported> settle(std::span<const Settle> ends, const Call& call) override {
+      return owner_.once(Verb::settle, call, owner_.lost_reports_,
+                         [&] { return inner().settle(ends, call); });
+    }
+
+   private:
+    Groups& inner() { return *owner_.inner_.groups(); }
     FaultyStore& owner_;
   };
   struct Plan {
@@ -175,11 +195,13 @@ class FaultyStore : public Store {
 
   Store& inner_;
   FaultyLocks locks_{*this};
+  FaultyGroups groups_{*this};
   mutable std::mutex mutex_;  // Guards all below.
   std::condition_variable changed_;
-  std::array<Plan, 8> faults_{};
-  std::array<int, 8> calls_{};
+  std::array<Plan, 10> faults_{};
+  std::array<int, 10> calls_{};
   std::map<CallName, Claimed> lost_claims_;
+  std::map<CallName, Gathered> lost_gathers_;
   std::map<CallName, std::vector<Reported>> lost_reports_;
   std::vector<std::vector<std::string>> claimed_queues_;
   std::size_t largest_claim_ = 0;
