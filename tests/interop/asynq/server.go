@@ -97,13 +97,14 @@ func handle(ctx context.Context, task *asynq.Task) (err error) {
 	return err
 }
 
-// aggregate makes one task of type "aggregated" of a group's; the payloads stand in lines.
-func aggregate(group string, tasks []*asynq.Task) *asynq.Task {
+// aggregate makes one task of type "aggregated" of a group's, and takes so long; the payloads stand in lines.
+func aggregate(group string, tasks []*asynq.Task, length time.Duration) *asynq.Task {
 	var payloads []string
 	for _, task := range tasks {
 		payloads = append(payloads, string(task.Payload()))
 	}
 	say(event{Event: "aggregate", Group: group, Count: len(tasks)})
+	time.Sleep(length)
 	return asynq.NewTask("aggregated", []byte(strings.Join(payloads, "\n")))
 }
 
@@ -135,6 +136,7 @@ func server(arguments []string) error {
 	groupSize := flags.Int("group-max-size", 0, "tasks of a group that are enough")
 	grace := flags.Duration("group-grace", time.Second, "a group waits so long for one more task; 1s at least")
 	groupDelay := flags.Duration("group-max-delay", 0, "a group's first task waits so long at most")
+	aggregation := flags.Duration("aggregation", 0, "to make one task of a group takes so long")
 	retryDelay := flags.Duration("retry-delay", time.Second, "from a failure to the next attempt")
 	delayedCheck := flags.Duration("delayed-check", 200*time.Millisecond, "between looks for tasks that are due")
 	taskCheck := flags.Duration("task-check", 100*time.Millisecond, "between looks at empty queues")
@@ -159,7 +161,9 @@ func server(arguments []string) error {
 		GroupMaxSize:             *groupSize,
 	}
 	if *groups {
-		config.GroupAggregator = asynq.GroupAggregatorFunc(aggregate)
+		config.GroupAggregator = asynq.GroupAggregatorFunc(func(group string, tasks []*asynq.Task) *asynq.Task {
+			return aggregate(group, tasks, *aggregation)
+		})
 	}
 	server := asynq.NewServer(redis(), config)
 	if err := server.Start(asynq.HandlerFunc(handle)); err != nil {
