@@ -71,6 +71,10 @@ RedisStore::RedisStore(redis::Options options, const Clock* clock, std::optional
   limit(Feature::priority,
         "On Redis there are two priorities: above zero goes to the front of its queue, the last such first; "
         "all others to the end.");
+  limit(
+      Feature::groups,
+      "Asynq keeps by the second when tasks came into a group: it may be due up to a second early. A worker "
+      "that merges groups looks at all groups of its queues, at least once a second.");
   limit(Feature::order,
         "Asynq keeps pending tasks in a list and all others by the second: a task is in line from when it "
         "was put there, given-back ones come first, and tasks of one second are in the order of their ids. "
