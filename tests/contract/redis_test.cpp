@@ -229,8 +229,23 @@ TEST_F(RedisStoreTest, ManyGroupsAreLookedAtInSteps) {
   EXPECT_EQ(found, count);
 }
 
-// Why: as above, when a group has one that can't be read. How: such a message, and an id without its task,
-// among good ones; then alone.
+// Why: Go takes a group that it has gathered whole off the list, and dies; nobody would find its tasks again.
+// How: the name is gone when the set's lease ends. And ours stays on the list, as Go doesn't put it there
+// again.
+TEST_F(RedisStoreTest, AGroupThatGoForgotIsNamedAgain) {
+  put(member("a"));
+  ASSERT_EQ(gather(call()).sets.size(), 1U);
+  EXPECT_EQ(ask("SISMEMBER", {"asynq:{q}:groups", "g"}).integer, 1);
+  ask("SREM", {"asynq:{q}:groups", "g"});
+  Call later = call();
+  later.now += 26s;
+  store_->sweep("s", 25s, 10, later);
+  EXPECT_EQ(ask("SISMEMBER", {"asynq:{q}:groups", "g"}).integer, 1);
+  EXPECT_EQ(gather(call()).sets.size(), 1U);
+}
+
+// Why: as with active tasks, when a group has one that can't be read. How: such a message, and an id without
+// its task, among good ones; then alone.
 TEST_F(RedisStoreTest, AnUnreadableTaskOfAGroupIsArchived) {
   const auto spoil = [&](std::string_view id) {
     ask("HSET",
