@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <tidemill/client.hpp>
 #include <tidemill/schedule.hpp>
 #include <tidemill/store.hpp>
 
@@ -15,15 +16,28 @@ namespace tidemill {
 
 /// What an operator can do to a task. From which states, and to which: docs/states.md.
 enum class Act : std::uint8_t {
-  run,      ///< Make it pending now, with fresh retries if it was archived or completed.
-  hold,     ///< Stop it until resumed; a running one is stopped by its stop token.
-  resume,   ///< Make a held one pending.
-  cancel,   ///< Archive it as "cancelled"; a running one is stopped by its stop token.
-  archive,  ///< Move one that doesn't run to the archive.
-  erase,    ///< Delete one that doesn't run.
+  run,         ///< Make it pending now, with fresh retries if it was archived or completed.
+  hold,        ///< Stop it until resumed; a running one is stopped by its stop token.
+  resume,      ///< Make a held one pending.
+  cancel,      ///< Archive it as "cancelled"; a running one is stopped by its stop token.
+  archive,     ///< Move one that doesn't run to the archive.
+  erase,       ///< Delete one that doesn't run.
+  reschedule,  ///< Make one that waits due at another time.
+  move,        ///< Put one that waits into another queue, with its id, key and history.
 };
 std::string_view to_string(Act act) noexcept;
 std::optional<Act> parse_act(std::string_view name) noexcept;
+
+/// An act with what it needs to know; most need nothing.
+struct Action {
+  Act act = Act::run;
+  std::optional<TimePoint> run_at = {};  ///< reschedule: when it is due.
+  std::string queue = {};                ///< move: where to.
+
+  Action(Act a) : act(a) {}  // NOLINT(google-explicit-constructor): meant to be implicit
+  static Action reschedule(TimePoint run_at);
+  static Action move(std::string queue);
+};
 
 struct TaskQuery {
   Filter filter = {};
@@ -62,13 +76,22 @@ class Inspector {
   /// The attempts that are kept, oldest first, with their errors and log lines.
   std::vector<Attempt> attempts(const Ref& ref);
 
-  /// Changed or signalled, or why not.
-  Changed act(Act act, const Ref& ref);
-  std::vector<Changed> act(Act act, std::span<const Ref> refs);
+  /// Changed or signalled, or why not. Throws Error{invalid} when a reschedule has no time, or a move no
+  /// queue or that in which the task is.
+  Changed act(const Action& action, const Ref& ref);
+  std::vector<Changed> act(const Action& action, std::span<const Ref> refs);
   /// All tasks that match now, in steps of at most `step`: tasks that come later are left alone. `progress`
   /// is called after each step; when it returns false, the rest is left.
-  BulkResult act(Act act, const Filter& filter, std::size_t step = 500,
+  BulkResult act(const Action& action, const Filter& filter, std::size_t step = 500,
                  const std::function<bool(const BulkResult&)>& progress = {});
+  /// Overwrites a task that doesn't run and has not succeeded. `change` gets it as it is and makes it what it
+  /// shall be: kind, payload, headers, priority, retries_max, crashes_max, timeout, retention, deadline and
+  /// expires_at count, all else is left as it is. A key that was made from kind and payload is made anew.
+  ///
+  /// With `expected`, the `etag` of the task as somebody saw it, an edit of any other answers `stale`;
+  /// without, `change` is called again when the task changes meanwhile. Throws Error{invalid} for what could
+  /// not be enqueued either.
+  Changed edit(const Ref& ref, const std::function<void(NewTask&)>& change, std::string_view expected = {});
 
   /// Outcomes a minute or day, by queue and kind; an empty queue: all. At most one beat (8 s) of a killed
   /// worker is missing in them; the counts of `queues` are exact.

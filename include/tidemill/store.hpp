@@ -219,11 +219,34 @@ struct Change {
   std::string reason = {};
   bool fresh = false;  ///< Retries, crashes and deferrals start at zero again.
   bool release_key = false;
-  Signal signal = Signal::none;  ///< For active ones, if `from` has `active`.
+  Signal signal = Signal::none;          ///< For active ones, if `from` has `active`.
+  std::optional<TimePoint> run_at = {};  ///< scheduled: when it is due; none: now.
 };
 
-enum class Changed : std::uint8_t { changed, signalled, absent, wrong_state, failed };
+enum class Changed : std::uint8_t {
+  changed,
+  signalled,
+  absent,
+  wrong_state,
+  failed,
+  stale,     ///< Edited: it is no longer as it was seen.
+  exists,    ///< Moved: the other queue has a task of that id.
+  conflict,  ///< Edited or moved: another task of its queue has the unique key.
+};
 std::string_view to_string(Changed changed) noexcept;
+
+/// Names what an edit may overwrite, and the state: another one with every change of these. Durations count
+/// to the millisecond, as the API shows them.
+std::string etag(const Task& task);
+
+/// A task as it shall be, if it is still as it was seen.
+struct Edit {
+  /// `ref` says which. What is written is kind, payload, headers, priority, limits, times and, if it holds
+  /// one, the unique key: another one takes over what is left of the window.
+  Task task = {};
+  States from = {};       ///< Others answer `wrong_state`.
+  std::string seen = {};  ///< The `etag` of the task as it was seen; for another the answer is `stale`.
+};
 
 struct QueueInfo {
   std::string name = {};
@@ -277,6 +300,14 @@ class Catalog {
   /// The kept attempts of a task, oldest first; empty when there is no such task.
   virtual std::vector<Attempt> attempts(const Ref& ref, const Call& call) = 0;
   virtual std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) = 0;
+  /// Keeps the task's place, unless its priority is another. Throws Error{invalid} for what the store can't
+  /// hold.
+  virtual Changed edit(const Edit& edit, const Call& call) = 0;
+  /// Into another queue, with id, key, history and due time; a pending one goes to the end of the line there.
+  /// A task is never lost by it, nor can it be claimed in two queues. States that `from` lacks answer
+  /// `wrong_state`.
+  virtual std::vector<Changed> move(std::span<const Ref> refs, States from, std::string_view queue,
+                                    const Call& call) = 0;
 
   /// All queues that have ever had a task, by name.
   virtual std::vector<QueueInfo> queues(const Call& call) = 0;

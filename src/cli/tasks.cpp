@@ -166,6 +166,7 @@ int show(const ShowArguments& arguments, const Io& io) {
   }
   io.out << json_line([&](json::Writer& writer) {
     members(writer, *task);
+    writer.member("etag", etag(*task));
     writer.key("attempts");
     wire::write_array(writer, attempts, [](json::Writer& out, const Attempt& each) { write(out, each); });
   });
@@ -221,6 +222,7 @@ void add_tasks(Commands& commands) {
   commands.runs(command, [arguments](const Io& io) { return list(*arguments, io); });
   command.require_subcommand(0, 1);
   add_show(commands, command);
+  add_edit(commands, command);
   add_acts(commands, command);
 }
 

@@ -2,8 +2,10 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include <tidemill/inspector.hpp>
 #include <tidemill/store.hpp>
 
 #include "cli/app.hpp"
@@ -22,7 +24,12 @@ struct FilterArguments {
 };
 void add_filter(CLI::App& command, FilterArguments& filter);
 
-/// `tasks run`, `hold`, `resume`, `cancel`, `archive` and `erase`.
+/// `tasks run`, `hold` and all other acts.
 void add_acts(Commands& commands, CLI::App& tasks);
+/// `tasks edit`.
+void add_edit(Commands& commands, CLI::App& tasks);
+
+/// Why an act or edit had no effect on a task; `queue` is where it was to go, if that is another.
+std::string explain(Inspector& inspector, const Ref& ref, Changed changed, std::string_view queue = "");
 
 }  // namespace tidemill::cli

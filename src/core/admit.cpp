@@ -140,4 +140,35 @@ Task admit(std::string_view kind, std::string payload, const EnqueueOptions& opt
   return task;
 }
 
+NewTask draft_of(const Task& task) {
+  return {.kind = task.kind,
+          .payload = task.payload,
+          .options = {.queue = task.ref.queue,
+                      .priority = task.priority,
+                      .retries_max = task.retries_max,
+                      .crashes_max = task.crashes_max,
+                      .timeout = task.timeout,
+                      .deadline = task.deadline,
+                      .expires_at = task.expires_at,
+                      .retention = task.retention,
+                      .headers = task.headers}};
+}
+
+Task edited(const Task& seen, NewTask wanted, const Capabilities& capabilities) {
+  // What an edit doesn't touch is not there to be refused.
+  wanted.options.queue = seen.ref.queue;
+  wanted.options.id = {};
+  wanted.options.delay = {};
+  wanted.options.run_at = {};
+  wanted.options.held = false;
+  wanted.options.group = {};
+  wanted.options.unique = {};
+  Task task = admit(wanted.kind, std::move(wanted.payload), wanted.options, capabilities);
+  task.ref = seen.ref;
+  task.unique = seen.unique;
+  const bool derived = seen.unique && seen.unique->key == key_of(seen.kind, seen.payload);
+  if (derived) task.unique->key = key_of(task.kind, task.payload);
+  return task;
+}
+
 }  // namespace tidemill::rules

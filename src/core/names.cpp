@@ -41,7 +41,7 @@ constexpr std::array reports = {Names{"applied"}, Names{"lost"}, Names{"ended"},
 constexpr std::array signals = {Names{"none"},  Names{"cancel"}, Names{"hold"}, Names{"lost"},
                                 Names{"quiet"}, Names{"resume"}, Names{"stop"}};
 constexpr std::array changes = {Names{"changed"}, Names{"signalled"}, Names{"absent"}, Names{"wrong_state"},
-                                Names{"failed"}};
+                                Names{"failed"},  Names{"stale"},     Names{"exists"}, Names{"conflict"}};
 constexpr std::array features = {Names{"list"},     Names{"search"},   Names{"order"},  Names{"delay"},
                                  Names{"unique"},   Names{"priority"}, Names{"groups"}, Names{"schedules"},
                                  Names{"hold"},     Names{"crashes"},  Names{"inside"}, Names{"locks"},
@@ -50,8 +50,8 @@ constexpr std::array outcomes = {Names{"success"}, Names{"failure"}, Names{"snoo
                                  Names{"discard"}, Names{"archive"}, Names{"deferred"}};
 constexpr std::array reasons = {Names{"none"},     Names{"cancel"},   Names{"hold"}, Names{"timeout"},
                                 Names{"deadline"}, Names{"shutdown"}, Names{"lost"}};
-constexpr std::array acts = {Names{"run"},    Names{"hold"},    Names{"resume"},
-                             Names{"cancel"}, Names{"archive"}, Names{"erase"}};
+constexpr std::array acts = {Names{"run"},     Names{"hold"},  Names{"resume"},     Names{"cancel"},
+                             Names{"archive"}, Names{"erase"}, Names{"reschedule"}, Names{"move"}};
 constexpr std::array missed_rules = {Names{"skip"}, Names{"once"}, Names{"all"}};
 constexpr std::array overlaps = {Names{"allow"}, Names{"skip"}, Names{"queue"}};
 constexpr std::array gaps = {Names{"skip"}, Names{"before"}, Names{"after"}};

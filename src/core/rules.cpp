@@ -248,6 +248,23 @@ Report crashed(const Lease& lease, TimePoint now) {
   return archived(std::move(report), "poison", std::move(error));
 }
 
+std::span<const Act> acts() {
+  static constexpr std::array all = {Act::run,     Act::hold,  Act::resume,     Act::cancel,
+                                     Act::archive, Act::erase, Act::reschedule, Act::move};
+  return all;
+}
+
+States states_of(Act act) {
+  if (act == Act::move) return States{State::scheduled} + State::pending + State::retry + State::held;
+  States states;
+  for (const Change& change : changes(act)) states = states + change.from;
+  return states;
+}
+
+States editable() {
+  return States{State::scheduled} + State::pending + State::retry + State::held + State::archived;
+}
+
 std::span<const Change> changes(Act act) {
   const auto make = [](States from, State to, std::string reason, bool fresh, bool release, Signal signal) {
     Change change;
@@ -271,6 +288,8 @@ std::span<const Change> changes(Act act) {
   static const std::array archive = {make(waiting + held, archived, "operator", false, true, Signal::none)};
   static const std::array erase = {
       make(waiting + held + completed + archived, gone, "", false, true, Signal::none)};
+  static const std::array reschedule = {
+      make(States{scheduled} + pending + retry + held, scheduled, "", false, false, Signal::none)};
   switch (act) {
     case Act::run:
       return run;
@@ -284,6 +303,10 @@ std::span<const Change> changes(Act act) {
       return archive;
     case Act::erase:
       return erase;
+    case Act::reschedule:
+      return reschedule;
+    case Act::move:
+      break;
   }
   return {};
 }

@@ -99,8 +99,19 @@ Duration group_pause(int failures) noexcept;
 
 // ---- What operators do
 
+/// All acts, in the order in which they are listed.
+std::span<const Act> acts();
+/// The states of the tasks that an act is for.
+States states_of(Act act);
 /// The changes that an act comes to, for disjoint sets of states: to be tried one after the other on what the
-/// one before answered with `wrong_state`.
+/// one before answered with `wrong_state`. A move is none.
 std::span<const Change> changes(Act act);
+
+/// The states of the tasks that may be edited.
+States editable();
+/// The task as somebody might enqueue it once more.
+NewTask draft_of(const Task& task);
+/// What becomes of `seen` when it is edited. Checks as `admit` does.
+Task edited(const Task& seen, NewTask wanted, const Capabilities& capabilities);
 
 }  // namespace tidemill::rules

@@ -12,13 +12,15 @@ constexpr std::array table = {
     Transition{State::gone, State::aggregating, "enqueue into a group"},
     Transition{State::gone, State::held, "enqueue as held"},
 
+    Transition{State::scheduled, State::scheduled, "an operator reschedules it"},
     Transition{State::scheduled, State::pending, "due; an operator runs it"},
     Transition{State::scheduled, State::held, "an operator holds it"},
     Transition{State::scheduled, State::archived, "an operator cancels or archives it"},
     Transition{State::scheduled, State::gone, "an operator erases it"},
 
     Transition{State::pending, State::active, "claim"},
-    Transition{State::pending, State::scheduled, "replaced by a unique task that is not due yet"},
+    Transition{State::pending, State::scheduled,
+               "replaced by a unique task that is not due yet; an operator reschedules it"},
     Transition{State::pending, State::held, "an operator holds it"},
     Transition{State::pending, State::archived, "an operator cancels or archives it"},
     Transition{State::pending, State::gone, "an operator erases it"},
@@ -32,6 +34,7 @@ constexpr std::array table = {
                "no retry left; deadline or expiry passed; cancelled; poison; archived by its handler"},
     Transition{State::active, State::held, "an operator holds it"},
 
+    Transition{State::retry, State::scheduled, "an operator reschedules it"},
     Transition{State::retry, State::pending, "due; an operator runs it"},
     Transition{State::retry, State::held, "an operator holds it"},
     Transition{State::retry, State::archived, "an operator cancels or archives it"},
@@ -48,6 +51,7 @@ constexpr std::array table = {
     Transition{State::aggregating, State::archived, "an operator cancels or archives it"},
     Transition{State::aggregating, State::gone, "became one task with its group; an operator erases it"},
 
+    Transition{State::held, State::scheduled, "an operator reschedules it"},
     Transition{State::held, State::pending, "an operator resumes or runs it"},
     Transition{State::held, State::archived, "an operator cancels or archives it"},
     Transition{State::held, State::gone, "an operator erases it"},

@@ -17,7 +17,8 @@ struct Transition {
 /// All moves that exist: the one table that every store and docs/states.md obey.
 std::span<const Transition> transitions() noexcept;
 
-/// Whether a task may move from one state to another. A move to the same state is none.
+/// Whether a task may move from one state to another; to the same only where that makes it due at another
+/// time.
 bool allowed(State from, State to) noexcept;
 
 }  // namespace tidemill

@@ -25,7 +25,7 @@ constexpr Duration step_budget = std::chrono::milliseconds{200};
 constexpr Duration clock_slack = std::chrono::milliseconds{1};
 /// A bulk act ends after so many tasks in a row that have had their turn.
 constexpr std::size_t passed_max = 10'000;
-/// How often a schedule is read and written again when others change it at the same time.
+/// How often a schedule or task is read and written again when others change it at the same time.
 constexpr int put_tries = 10;
 
 void check_range(std::string_view what, std::size_t value, std::size_t most) {
@@ -39,10 +39,10 @@ Catalog& catalog_of(Store& store) {
   throw Error{ErrorKind::unsupported, "this store can't list its tasks"};
 }
 
-States states_of(Act act) {
-  States states;
-  for (const Change& change : rules::changes(act)) states = states + change.from;
-  return states;
+/// Whether the task is as the action would make it: one that it has put further on is met there again.
+bool is_done(const Action& action, const Task& task) {
+  if (action.act == Act::move) return task.ref.queue == action.queue;
+  return action.act == Act::reschedule && task.state == State::scheduled && task.run_at == action.run_at;
 }
 
 bool has_changed(Changed changed) { return changed == Changed::changed || changed == Changed::signalled; }
@@ -91,9 +91,8 @@ struct Inspector::Impl {
 
   void require(Feature feature) const { rules::require(store.capabilities(), feature); }
 
-  void require(Act act) const {
-    if (act == Act::hold || act == Act::resume) require(Feature::hold);
-  }
+  /// Throws when the action lacks what it needs, or the store does.
+  void require(const Action& action) const;
 
   std::vector<StoredSchedule> stored_schedules() {
     require(Feature::schedules);
@@ -101,7 +100,8 @@ struct Inspector::Impl {
   }
 
   /// What becomes of each; at most a batch of them.
-  std::vector<Changed> apply(Act act, std::span<const Ref> refs);
+  std::vector<Changed> apply(const Action& action, std::span<const Ref> refs);
+  std::vector<Changed> change(const Action& action, std::span<const Ref> refs);
   PutSchedule to_put(const ScheduleRule& rule, const StoredSchedule* stored, TimePoint now) const;
   /// Reads a schedule, lets `change` make a new one of it, and writes it, again if somebody else was quicker.
   /// False when `change` says that there is nothing to write.
@@ -113,14 +113,34 @@ struct Inspector::Impl {
   engine::StoreClock clock;
 };
 
-std::vector<Changed> Inspector::Impl::apply(Act act, std::span<const Ref> refs) {
-  require(act);
+void Inspector::Impl::require(const Action& action) const {
+  if (action.act == Act::hold || action.act == Act::resume) require(Feature::hold);
+  if (action.act == Act::reschedule) {
+    require(Feature::delay);
+    if (!action.run_at) throw Error{ErrorKind::invalid, "a reschedule needs the time when the task is due"};
+  }
+  if (action.act == Act::move) rules::check_queue_name(action.queue);
+}
+
+std::vector<Changed> Inspector::Impl::apply(const Action& action, std::span<const Ref> refs) {
+  require(action);
+  if (action.act != Act::move) return change(action, refs);
+  for (const Ref& ref : refs) {
+    if (ref.queue != action.queue) continue;
+    throw Error{ErrorKind::invalid,
+                fmt::format("task {} is in queue \"{}\" already; name another queue", ref.id, ref.queue)};
+  }
+  return catalog.move(refs, rules::states_of(action.act), action.queue, call());
+}
+
+std::vector<Changed> Inspector::Impl::change(const Action& action, std::span<const Ref> refs) {
   std::vector<Changed> answers(refs.size(), Changed::wrong_state);
   std::vector<Ref> left(refs.begin(), refs.end());
   std::vector<std::size_t> places(refs.size());
   for (std::size_t i = 0; i < places.size(); ++i) places[i] = i;
-  for (const Change& change : rules::changes(act)) {
+  for (Change change : rules::changes(action.act)) {
     if (left.empty()) break;
+    change.run_at = action.run_at;
     const std::vector<Changed> step = catalog.change(left, change, call());
     std::vector<Ref> still;
     std::vector<std::size_t> still_places;
@@ -212,39 +232,77 @@ std::vector<Attempt> Inspector::attempts(const Ref& ref) {
   return impl_->catalog.attempts(ref, impl_->call());
 }
 
-Changed Inspector::act(Act act, const Ref& ref) { return impl_->apply(act, {&ref, 1}).front(); }
+Action Action::reschedule(TimePoint run_at) {
+  Action action{Act::reschedule};
+  action.run_at = run_at;
+  return action;
+}
 
-std::vector<Changed> Inspector::act(Act act, std::span<const Ref> refs) {
+Action Action::move(std::string queue) {
+  Action action{Act::move};
+  action.queue = std::move(queue);
+  return action;
+}
+
+Changed Inspector::act(const Action& action, const Ref& ref) {
+  return impl_->apply(action, {&ref, 1}).front();
+}
+
+std::vector<Changed> Inspector::act(const Action& action, std::span<const Ref> refs) {
   std::vector<Changed> answers;
   const std::size_t step = std::max<std::size_t>(impl_->store.capabilities().batch_max, 1);
   while (!refs.empty()) {
     const auto some = refs.first(std::min(step, refs.size()));
-    const std::vector<Changed> part = impl_->apply(act, some);
+    const std::vector<Changed> part = impl_->apply(action, some);
     answers.insert(answers.end(), part.begin(), part.end());
     refs = refs.subspan(some.size());
   }
   return answers;
 }
 
-BulkResult Inspector::act(Act act, const Filter& filter, std::size_t step,
+Changed Inspector::edit(const Ref& ref, const std::function<void(NewTask&)>& change,
+                        std::string_view expected) {
+  for (int i = 0; i < put_tries; ++i) {
+    const std::optional<Task> seen = task(ref);
+    if (!seen) return Changed::absent;
+    if (!rules::editable().has(seen->state)) return Changed::wrong_state;
+    Edit edit{.from = rules::editable(), .seen = etag(*seen)};
+    if (!expected.empty() && edit.seen != expected) return Changed::stale;
+    NewTask wanted = rules::draft_of(*seen);
+    change(wanted);
+    edit.task = rules::edited(*seen, std::move(wanted), impl_->store.capabilities());
+    const Changed answer = impl_->catalog.edit(edit, impl_->call());
+    if (answer != Changed::stale || !expected.empty()) return answer;
+  }
+  throw Error{
+      ErrorKind::unavailable,
+      fmt::format("task {} changed each of the {} times that it was to be edited", ref.id, put_tries)};
+}
+
+BulkResult Inspector::act(const Action& action, const Filter& filter, std::size_t step,
                           const std::function<bool(const BulkResult&)>& progress) {
   check_range("the step of an act", step, std::max<std::size_t>(impl_->store.capabilities().batch_max, 1));
-  impl_->require(act);
+  impl_->require(action);
   if (!filter.text.empty()) impl_->require(Feature::search);
   const TimePoint start = impl_->call().now;
   Filter wanted = filter;
   const TimePoint cut_off = start + clock_slack;
   wanted.created_before = std::min(filter.created_before.value_or(cut_off), cut_off);
   // Who names states wants to know how many of them could not be changed.
-  if (filter.states == States::all()) wanted.states = states_of(act);
+  if (filter.states == States::all()) wanted.states = rules::states_of(action.act);
 
   BulkResult result;
   std::set<Ref> signalled;  // They stay in their state for a while, and may turn up again further on.
   std::size_t passed = 0;   // In a row.
+  // Without an order, pages shift as their tasks leave: then all is looked at again until nothing is left.
+  const bool shifts = impl_->store.capabilities().limits.contains(Feature::order);
+  std::size_t before = 0;     // Changed, when this look began.
+  std::size_t unchanged = 0;  // In this look.
   for (std::string cursor;;) {
     Page page = impl_->catalog.find(wanted, cursor, step, step_budget, impl_->call());
     std::vector<Ref> refs;
     for (Task& task : page.tasks) {
+      if (is_done(action, task)) continue;
       // One that has been claimed since the start and is back already has had its turn: a task that fails at
       // once would keep `run` busy for ever.
       const bool back = task.state != State::active && task.started_at && *task.started_at > cut_off;
@@ -252,15 +310,22 @@ BulkResult Inspector::act(Act act, const Filter& filter, std::size_t step,
       passed = had_its_turn ? passed + 1 : 0;
       if (!had_its_turn) refs.push_back(std::move(task.ref));
     }
-    const std::vector<Changed> answers = impl_->apply(act, refs);
+    const std::vector<Changed> answers = impl_->apply(action, refs);
     for (std::size_t i = 0; i < answers.size(); ++i) {
-      ++(has_changed(answers[i]) ? result.changed : result.unchanged);
+      ++(has_changed(answers[i]) ? result.changed : unchanged);
       if (answers[i] == Changed::signalled) signalled.insert(refs[i]);
     }
+    result.unchanged = std::max(result.unchanged, unchanged);
     // They come back as fast as we go on, so there is nothing behind them.
     if (passed > std::max(passed_max, 2 * signalled.size())) return result;
     if (progress && !progress(result)) return result;
-    if (page.next.empty()) return result;
+    if (page.next.empty()) {
+      if (!shifts || result.changed == before) return result;
+      before = result.changed;
+      unchanged = 0;
+      cursor.clear();
+      continue;
+    }
     if (page.next == cursor && page.tasks.empty()) {
       throw Error{ErrorKind::unavailable,
                   fmt::format("the store found no more within {} ms; it has too much to do",

@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 
+#include "core/rules.hpp"
 #include "server/service.hpp"
+#include "wire/action_json.hpp"
 #include "wire/port_json.hpp"
 #include "wire/task_json.hpp"
 #include "wire/values.hpp"
@@ -13,41 +15,34 @@ namespace tidemill::server {
 
 namespace {
 
+/// The body says what a reschedule or a move needs to know.
+Action action_of(Service& service, const Ask& ask, Act act) {
+  if (act != Act::reschedule && act != Act::move) return act;
+  const auto document = ask.body();
+  Action action = wire::to_action(act, wire::read_params(document.root()), service.inspector.now(), "");
+  if (act == Act::move) ask.caller.check_tasks_of(action.queue);
+  return action;
+}
+
 http::Response carry_out(Service& service, const Ask& ask, Act act) {
   const Ref ref = find_task(service, ask);
-  switch (service.inspector.act(act, ref)) {
-    case Changed::changed:
-      if (act == Act::erase) return nothing();
-      return json_answer(200, describe_task(service, get_task(service, ref)));
-    case Changed::signalled:  // Its worker hears of it within moments.
-      return nothing(202);
-    case Changed::absent:
-      throw Problem{404, "not_found", fmt::format("there is no task {} in queue {}", ref.id, ref.queue)};
-    case Changed::wrong_state: {
-      const auto task = service.inspector.task(ref);
-      throw Problem{409, "wrong_state",
-                    fmt::format("{} does not apply to a task that is {}", to_string(act),
-                                to_string(task ? task->state : State::gone))};
-    }
-    case Changed::failed:
-      break;
-  }
-  throw Problem{503, "store_unavailable", "nothing was changed; try again"};
+  if (act == Act::move) ask.caller.check_tasks_of(ref.queue);
+  const Action action = action_of(service, ask, act);
+  const Changed answer = service.inspector.act(action, ref);
+  if (answer == Changed::signalled) return nothing(202);  // Its worker hears of it within moments.
+  if (answer != Changed::changed) throw refusal_of(service, to_string(act), ref, answer, action.queue);
+  if (act == Act::erase) return nothing();
+  return show_task(service, get_task(service, {act == Act::move ? action.queue : ref.queue, ref.id}));
 }
 
 /// A new task with kind, payload and options of this one, to run at once.
 http::Response copy(Service& service, const Ask& ask) {
   const Task task = get_task(service, find_task(service, ask));
-  const EnqueueOptions options{.queue = task.ref.queue,
-                               .priority = task.priority,
-                               .retries_max = task.retries_max,
-                               .crashes_max = task.crashes_max,
-                               .timeout = task.timeout,
-                               .retention = task.retention,
-                               .headers = task.headers};
-  const Enqueued made = service.client.enqueue(task.kind, task.payload, options);
-  http::Response response =
-      json_answer(201, describe_task(service, get_task(service, {task.ref.queue, made.id})));
+  NewTask draft = rules::draft_of(task);
+  draft.options.deadline.reset();  // The first one's times may be over.
+  draft.options.expires_at.reset();
+  const Enqueued made = service.client.enqueue(draft.kind, std::move(draft.payload), draft.options);
+  http::Response response = show_task(service, get_task(service, {task.ref.queue, made.id}), 201);
   response.headers.emplace_back("Location", fmt::format("{}/tasks/{}", prefix, made.id));
   return response;
 }
@@ -59,13 +54,13 @@ constexpr std::string_view batch_example = R"({"action":"hold","refs":[{"queue":
 http::Response carry_out_many(Service& service, const Ask& ask) {
   struct Body {
     std::optional<Act> act = {};
+    wire::ActionParams params = {};
     std::vector<Ref> refs = {};
   };
   using Member = wire::JsonMember<Body>;
-  static constexpr std::array acts = {Act::run,    Act::hold,    Act::resume,
-                                      Act::cancel, Act::archive, Act::erase};
   static constexpr std::array members = {
-      Member{"action", [](Body& b, const wire::JsonValue& v) { b.act = v.name<Act>("action", acts); }},
+      Member{"action", [](Body& b, const wire::JsonValue& v) { b.act = wire::read_act(v); }},
+      Member{"params", [](Body& b, const wire::JsonValue& v) { b.params = wire::read_params(v); }},
       Member{"refs",
              [](Body& b, const wire::JsonValue& v) {
                for (const wire::JsonValue& each : v.elements()) b.refs.push_back(wire::read_ref(each));
@@ -76,8 +71,12 @@ http::Response carry_out_many(Service& service, const Ask& ask) {
   Body body;
   wire::read_members<Body>(document.root(), body, members);
   if (!body.act) throw wire::BadValue{"/action", "is missing"};
-  for (const Ref& ref : body.refs) ask.caller.check_queue(ref.queue);
-  const auto answers = service.inspector.act(*body.act, body.refs);
+  const Action action = wire::to_action(*body.act, body.params, service.inspector.now(), "/params");
+  const bool moves = action.act == Act::move;
+  if (moves) ask.caller.check_tasks_of(action.queue);
+  for (const Ref& ref : body.refs)
+    moves ? ask.caller.check_tasks_of(ref.queue) : ask.caller.check_queue(ref.queue);
+  const auto answers = service.inspector.act(action, body.refs);
   std::string text;
   json::Writer writer{text};
   wire::write_changed(writer, answers);
@@ -86,23 +85,58 @@ http::Response carry_out_many(Service& service, const Ask& ask) {
 
 }  // namespace
 
+Problem refusal_of(const Service& service, std::string_view did, const Ref& ref, Changed answer,
+                   std::string_view queue) {
+  const std::string_view where = queue.empty() ? std::string_view{ref.queue} : queue;
+  switch (answer) {
+    case Changed::absent:
+      return {404, "not_found", fmt::format("there is no task {} in queue {}", ref.id, ref.queue)};
+    case Changed::wrong_state: {
+      const auto task = service.inspector.task(ref);
+      return {409, "wrong_state",
+              fmt::format("{} does not apply to a task that is {}", did,
+                          to_string(task ? task->state : State::gone))};
+    }
+    case Changed::exists:
+      return {409, "conflict", fmt::format("queue {} has a task {} already", where, ref.id)};
+    case Changed::conflict:
+      return {409, "unique_conflict",
+              fmt::format("another task of queue {} has the unique key of task {}", where, ref.id)};
+    default:
+      return {503, "store_unavailable", "nothing was changed; try again"};
+  }
+}
+
+std::vector<std::string_view> action_names() {
+  std::vector<std::string_view> names;
+  for (const Act act : rules::acts()) names.push_back(to_string(act));
+  return names;
+}
+
 void add_act_routes(Routes& routes, Service& service) {
   struct Verb {
     Act act;
     const char* summary;
+    const char* body = "";
   };
   static constexpr std::array verbs = {
-      Verb{Act::run, "Make a task pending now"}, Verb{Act::hold, "Stop a task until it is resumed"},
+      Verb{Act::run, "Make a task pending now"},
+      Verb{Act::hold, "Stop a task until it is resumed"},
       Verb{Act::resume, "Make a held task pending"},
       Verb{Act::cancel, "Archive a task as cancelled; a running one is stopped"},
-      Verb{Act::archive, "Move a task that doesn't run to the archive"}};
-  for (const auto& [act, summary] : verbs) {
+      Verb{Act::archive, "Move a task that doesn't run to the archive"},
+      Verb{Act::reschedule, "Make a task that waits due at another time: run_at, or a delay from now",
+           R"({"delay":"5m"})"},
+      Verb{Act::move, "Put a task that waits into another queue, with its id, key and history",
+           R"({"queue":"bulk"})"}};
+  for (const auto& [act, summary, body] : verbs) {
     routes.add(
         {.method = "POST",
          .pattern = fmt::format("/api/v1/tasks/{{id}}/{}", to_string(act)),
          .summary = summary,
          .roles = operators,
          .parameters = {"queue"},
+         .body = body,
          .handle = [&service, asked = act](const Ask& ask) { return carry_out(service, ask, asked); }});
   }
   routes.add({.method = "POST",
@@ -111,12 +145,13 @@ void add_act_routes(Routes& routes, Service& service) {
               .roles = operators,
               .parameters = {"queue"},
               .handle = [&service](const Ask& ask) { return copy(service, ask); }});
-  routes.add({.method = "POST",
-              .pattern = "/api/v1/tasks/act",
-              .summary = "Do the same to many tasks, up to 1000: run, hold, resume, cancel, archive or erase",
-              .roles = operators,
-              .body = std::string{batch_example},
-              .handle = [&service](const Ask& ask) { return carry_out_many(service, ask); }});
+  routes.add(
+      {.method = "POST",
+       .pattern = "/api/v1/tasks/act",
+       .summary = fmt::format("Do the same to many tasks, up to 1000: {}", fmt::join(action_names(), ", ")),
+       .roles = operators,
+       .body = std::string{batch_example},
+       .handle = [&service](const Ask& ask) { return carry_out_many(service, ask); }});
   routes.add({.method = "DELETE",
               .pattern = "/api/v1/tasks/{id}",
               .summary = "Delete a task that doesn't run",

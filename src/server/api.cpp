@@ -91,6 +91,7 @@ void Api::Impl::add_routes() {
   add_task_routes(routes, service);
   waits.add_routes(routes);
   add_act_routes(routes, service);
+  add_edit_routes(routes, service);
   operations.add_routes(routes);
   locks.add_routes(routes);
   add_queue_routes(routes, service);

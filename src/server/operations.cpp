@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "wire/action_json.hpp"
 #include "wire/task_filter.hpp"
 #include "wire/task_json.hpp"
 
@@ -29,7 +30,8 @@ constexpr std::string_view example =
 
 /// What is to be done, as it is asked for and as it is stored.
 struct Plan {
-  std::optional<Act> action = {};
+  std::optional<Act> act = {};
+  wire::ActionParams params = {};
   std::string q = {};
   std::vector<std::string> ids = {};
   std::string queue = {};  ///< Of the ids.
@@ -40,9 +42,9 @@ struct Plan {
 };
 
 using Member = wire::JsonMember<Plan>;
-constexpr std::array acts = {Act::run, Act::hold, Act::resume, Act::cancel, Act::archive, Act::erase};
 constexpr std::array members = {
-    Member{"action", [](Plan& p, const wire::JsonValue& v) { p.action = v.name<Act>("action", acts); }},
+    Member{"action", [](Plan& p, const wire::JsonValue& v) { p.act = wire::read_act(v); }},
+    Member{"params", [](Plan& p, const wire::JsonValue& v) { p.params = wire::read_params(v); }},
     Member{"q", [](Plan& p, const wire::JsonValue& v) { p.q = v.text(); }},
     Member{"ids",
            [](Plan& p, const wire::JsonValue& v) {
@@ -60,12 +62,15 @@ constexpr std::array members = {
 Plan read_plan(const wire::JsonValue& value) {
   Plan plan;
   wire::read_members<Plan>(value, plan, members);
-  if (!plan.action) throw wire::BadValue{value.pointer() + "/action", "is missing"};
+  if (!plan.act) throw wire::BadValue{value.pointer() + "/action", "is missing"};
   return plan;
 }
 
+/// Of a plan as it is stored: a delay has become a time.
+Action action_of(const Plan& plan) { return wire::to_action(*plan.act, plan.params, {}, "/params"); }
+
 void write_plan(json::Writer& writer, const Plan& plan) {
-  writer.member("action", to_string(*plan.action));
+  wire::write_action_members(writer, action_of(plan));
   wire::member_text(writer, "q", plan.q);
   if (!plan.ids.empty()) writer.member("ids", plan.ids);
   wire::member_text(writer, "queue", plan.queue);
@@ -134,6 +139,14 @@ void check_access(const Caller& caller, const std::string& queue_name) {
   queue_name.empty() ? caller.check_all_queues() : caller.check_queue(queue_name);
 }
 
+/// The server's own work stays in its queue, so the tasks must be of another one.
+void check_move(const Caller& caller, const std::string& from, const std::string& to) {
+  if (from.empty()) throw wire::BadValue{"/q", "names no queue to move from; add queue:NAME"};
+  if (from == to) throw wire::BadValue{"/params/queue", "is the queue that the tasks are in"};
+  caller.check_tasks_of(from);
+  caller.check_tasks_of(to);
+}
+
 void write_operation(json::Writer& writer, const Task& task) {
   const Plan plan = plan_of(task);
   const Counts counts = read_counts(task.state == State::completed ? task.result : task.progress);
@@ -186,7 +199,8 @@ Operations::~Operations() { close(); }
 
 void Operations::close() { worker_->stop(); }
 
-/// Starting over is harmless: what has been changed is in a state that the act leaves alone.
+/// Starting over is harmless: what has been changed is in a state that the act leaves alone, or as it would
+/// make it.
 Outcome Operations::carry_out(Context& context) const {
   const Task& task = context.task();
   const Plan plan = plan_of(task);
@@ -194,7 +208,7 @@ Outcome Operations::carry_out(Context& context) const {
   Counts counts = before;
   if (!plan.ids.empty()) {
     const std::vector<Ref> refs = refs_of(plan);
-    for (const Changed answer : service_.inspector.act(*plan.action, refs)) {
+    for (const Changed answer : service_.inspector.act(action_of(plan), refs)) {
       ++(answer == Changed::changed || answer == Changed::signalled ? counts.changed : counts.skipped);
     }
     return Outcome::success(text_of(counts));
@@ -204,7 +218,7 @@ Outcome Operations::carry_out(Context& context) const {
       plan.rate == 0 ? step_max
                      : std::clamp<std::size_t>(static_cast<std::size_t>(plan.rate) / 4, 1, step_max);
   std::size_t done = 0;
-  service_.inspector.act(*plan.action, filter, step, [&](const BulkResult& result) {
+  service_.inspector.act(action_of(plan), filter, step, [&](const BulkResult& result) {
     counts = {before.changed + result.changed, before.skipped + result.unchanged};
     context.progress(text_of(counts));
     if (context.stop_requested()) return false;
@@ -233,7 +247,11 @@ http::Response Operations::create(const Ask& ask) {
   }
   if (plan.ids.empty() && !plan.everything && wire::format_filter(filter).empty())
     throw wire::BadValue{"/q", "is empty; send \"everything\":true if all tasks are meant"};
-  check_access(ask.caller, plan.ids.empty() ? filter.queue : plan.queue);
+  const std::string& source = plan.ids.empty() ? filter.queue : plan.queue;
+  check_access(ask.caller, source);
+  const Action action = wire::to_action(*plan.act, plan.params, service_.inspector.now(), "/params");
+  plan.params = {.run_at = action.run_at, .queue = action.queue};
+  if (action.act == Act::move) check_move(ask.caller, source, action.queue);
   if (plan.ids.empty()) {
     // Tasks that come later are left alone, however long it takes.
     const TimePoint now = service_.inspector.now();
@@ -312,13 +330,13 @@ http::Response Operations::control(const Ask& ask, Act act) {
 }
 
 void Operations::add_routes(Routes& routes) {
-  routes.add(
-      {.method = "POST",
-       .pattern = "/api/v1/operations",
-       .summary = "Act on all tasks that match and exist now: run, hold, resume, cancel, archive, erase",
-       .roles = operators,
-       .body = std::string{example},
-       .handle = [this](const Ask& ask) { return create(ask); }});
+  routes.add({.method = "POST",
+              .pattern = "/api/v1/operations",
+              .summary = fmt::format("Act on all tasks that match and exist now: {}",
+                                     fmt::join(action_names(), ", ")),
+              .roles = operators,
+              .body = std::string{example},
+              .handle = [this](const Ask& ask) { return create(ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/operations",
               .summary = "Operations; those that have ended are kept for seven days",

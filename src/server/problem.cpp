@@ -36,6 +36,7 @@ constexpr std::array titles = {
     Title{"store_unready", "The store has not answered of late"},
     Title{"unique_conflict", "Another task holds the key"},
     Title{"conflict", "Something with that name exists"},
+    Title{"changed", "It is no longer as it was seen"},
     Title{"not_supported", "The store can't do that"},
     Title{"store_unavailable", "The store can't be reached"},
     Title{"shutting_down", "The server is stopping"},

@@ -30,6 +30,7 @@ struct Service {
 // One file each.
 void add_task_routes(Routes& routes, Service& service);
 void add_act_routes(Routes& routes, Service& service);
+void add_edit_routes(Routes& routes, Service& service);
 void add_queue_routes(Routes& routes, Service& service);
 void add_schedule_routes(Routes& routes, Service& service);
 void add_worker_routes(Routes& routes, Service& service);
@@ -43,8 +44,13 @@ Ref find_task(const Service& service, const Ask& ask);
 Page get_page(const Service& service, const TaskQuery& query);
 /// Throws Problem{404}.
 Task get_task(const Service& service, const Ref& ref);
-/// A task with all that is known of it: an answer's body.
-std::string describe_task(const Service& service, const Task& task);
+/// A task with all that is known of it, and its etag as a header, too.
+http::Response show_task(const Service& service, const Task& task, int status = 200);
+/// Of all acts.
+std::vector<std::string_view> action_names();
+/// Why the task of an act or edit was not changed. `did` is what it was told: "hold", "edit".
+Problem refusal_of(const Service& service, std::string_view did, const Ref& ref, Changed answer,
+                   std::string_view queue = "");
 
 /// {"items":[…], and what `rest(writer)` adds}.
 template <class Items, class Fill, class Rest>

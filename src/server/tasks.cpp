@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "core/rules.hpp"
 #include "server/service.hpp"
 #include "wire/task_filter.hpp"
 #include "wire/task_json.hpp"
@@ -39,6 +40,17 @@ Filter filter_of(const Ask& ask) {
   }
 }
 
+/// What an operator may do to it as it is.
+void write_actions(json::Writer& writer, const Task& task) {
+  std::vector<std::string> names;
+  for (const Act act : rules::acts()) {
+    if (rules::states_of(act).has(task.state)) names.emplace_back(to_string(act));
+  }
+  if (rules::editable().has(task.state)) names.emplace_back("edit");
+  names.emplace_back("copy");
+  writer.member("actions", names);
+}
+
 bool visible(const Ask& ask, const Task& task) { return ask.caller.may_use(task.ref.queue); }
 
 wire::Detail detail_of(const Ask& ask) {
@@ -55,7 +67,10 @@ http::Response list_tasks(Service& service, const Ask& ask) {
   Page page = get_page(service, query);
   std::erase_if(page.tasks, [&](const Task& task) { return !visible(ask, task); });
   const auto fill = [detail = detail_of(ask)](json::Writer& writer, const Task& task) {
-    wire::write_task(writer, task, detail);
+    writer.open('{');
+    wire::write_task_members(writer, task, detail);
+    write_actions(writer, task);
+    writer.close('}');
   };
   return json_answer(200, list_of(page.tasks, fill, [&](json::Writer& writer) {
                        writer.member("q", wire::format_filter(query.filter));
@@ -184,16 +199,21 @@ Task get_task(const Service& service, const Ref& ref) {
   return std::move(*task);
 }
 
-std::string describe_task(const Service& service, const Task& task) {
+http::Response show_task(const Service& service, const Task& task, int status) {
   std::vector<Attempt> attempts = service.inspector.attempts(task.ref);
   const std::size_t total = attempts.size();
   if (total > attempts_shown) attempts.erase(attempts.begin(), attempts.end() - attempts_shown);
-  return wire::object([&](json::Writer& writer) {
-    wire::write_task_members(writer, task, wire::Detail::full);
-    writer.member("attempts_total", total);
-    writer.key("attempts");
-    wire::write_array(writer, attempts, wire::write_attempt);
-  });
+  const std::string tag = etag(task);
+  http::Response response = json_answer(status, wire::object([&](json::Writer& writer) {
+                                          wire::write_task_members(writer, task, wire::Detail::full);
+                                          write_actions(writer, task);
+                                          writer.member("attempts_total", total);
+                                          writer.key("attempts");
+                                          wire::write_array(writer, attempts, wire::write_attempt);
+                                          writer.member("etag", tag);
+                                        }));
+  response.headers.emplace_back("ETag", fmt::format("\"{}\"", tag));
+  return response;
 }
 
 void add_task_routes(Routes& routes, Service& service) {
@@ -221,7 +241,7 @@ void add_task_routes(Routes& routes, Service& service) {
               .roles = viewers + producers,
               .parameters = {"queue"},
               .handle = [&service](const Ask& ask) {
-                return json_answer(200, describe_task(service, get_task(service, find_task(service, ask))));
+                return show_task(service, get_task(service, find_task(service, ask)));
               }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/tasks/{id}/attempts",

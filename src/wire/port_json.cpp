@@ -20,8 +20,9 @@ constexpr std::array signals = {Signal::none,  Signal::cancel, Signal::hold, Sig
                                 Signal::quiet, Signal::resume, Signal::stop};
 constexpr std::array reported_answers = {Reported::applied, Reported::lost, Reported::ended, Reported::failed,
                                          Reported::unknown};
-constexpr std::array changed_answers = {Changed::changed, Changed::signalled, Changed::absent,
-                                        Changed::wrong_state, Changed::failed};
+constexpr std::array changed_answers = {Changed::changed,     Changed::signalled, Changed::absent,
+                                        Changed::wrong_state, Changed::failed,    Changed::stale,
+                                        Changed::exists,      Changed::conflict};
 constexpr std::array tallies = {Tally::none, Tally::success, Tally::failure, Tally::crash};
 
 std::string_view to_string(Tally tally) noexcept {

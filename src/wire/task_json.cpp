@@ -1,5 +1,6 @@
 #include "wire/task_json.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "wire/json_write.hpp"
@@ -57,6 +58,29 @@ constexpr std::array members = {
     Member{"hold", [](NewTask& t, const JsonValue& v) { t.options.held = v.truth(); }},
     Member{"headers", [](NewTask& t, const JsonValue& v) { t.options.headers = v.text_map(); }},
 };
+
+std::optional<TimePoint> time_or_none(const JsonValue& value) {
+  return value.is_null() ? std::nullopt : std::optional{value.time()};
+}
+
+constexpr std::array<Member, 2> edit_times = {
+    Member{"deadline", [](NewTask& t, const JsonValue& v) { t.options.deadline = time_or_none(v); }},
+    Member{"expires_at", [](NewTask& t, const JsonValue& v) { t.options.expires_at = time_or_none(v); }},
+};
+constexpr std::array<std::string_view, 10> edit_names = {
+    "kind",        "payload",     "payload_text", "payload_base64", "priority",
+    "retries_max", "crashes_max", "timeout",      "retention",      "headers"};
+/// The members of a new task that an edit may have, too.
+constexpr auto edit_members = [] {
+  std::array<Member, edit_names.size() + edit_times.size()> found{};
+  std::size_t count = 0;
+  for (const Member& each : edit_times) found[count++] = each;
+  for (const Member& each : members) {
+    if (std::ranges::find(edit_names, each.name) != edit_names.end()) found[count++] = each;
+  }
+  return found;
+}();
+static_assert(std::ranges::none_of(edit_members, [](const Member& each) { return each.read == nullptr; }));
 
 void member_duration(json::Writer& writer, std::string_view name, Duration duration) {
   writer.member(name, format_duration(duration));
@@ -169,6 +193,32 @@ void write_new_task(json::Writer& writer, const NewTask& task) {
   if (options.retention > Duration::zero()) member_duration(writer, "retention", options.retention);
   if (options.held) writer.member("hold", true);
   if (!options.headers.empty()) writer.member("headers", options.headers);
+  writer.close('}');
+}
+
+void read_edit(const JsonValue& value, NewTask& task) {
+  if (!value.is_object()) value.refuse(R"(must be an object such as {"priority":5,"payload":{}})");
+  for (const auto& [name, each] : value.members()) {
+    if (name.starts_with("payload")) task.payload.clear();
+  }
+  read_members<NewTask>(value, task, edit_members);
+}
+
+void write_edit(json::Writer& writer, const Task& task) {
+  const auto time = [&](std::string_view name, const std::optional<TimePoint>& at) {
+    at ? member_time(writer, name, at) : writer.member(name, std::optional<std::string>{});
+  };
+  writer.open('{');
+  writer.member("kind", task.kind);
+  member_payload_exactly(writer, task.payload);
+  writer.member("priority", task.priority);
+  writer.member("retries_max", task.retries_max);
+  writer.member("crashes_max", task.crashes_max);
+  member_duration(writer, "timeout", task.timeout);
+  member_duration(writer, "retention", task.retention);
+  time("deadline", task.deadline);
+  time("expires_at", task.expires_at);
+  writer.member("headers", task.headers);
   writer.close('}');
 }
 

@@ -21,6 +21,12 @@ NewTask read_task(const JsonValue& value);
 /// As `read_task` reads it, with all that isn't as by default.
 void write_new_task(json::Writer& writer, const NewTask& task);
 
+/// What an edit may say of a task: the members that are there overwrite what `task` has, and `null` takes
+/// deadline and expires_at away. Throws BadValue.
+void read_edit(const JsonValue& value, NewTask& task);
+/// All of them.
+void write_edit(json::Writer& writer, const Task& task);
+
 /// Where all of it is shown, the payload and the result too.
 enum class Detail : unsigned char { brief, full };
 void write_task(json::Writer& writer, const Task& task, Detail detail);

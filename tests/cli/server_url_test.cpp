@@ -293,6 +293,39 @@ TEST_F(ServerUrlTest, AWorkerRunsTasksOverIt) {
   EXPECT_EQ(well({"queues", "stats", "--by", "minute", "--queue", "absent", "--json"}).out, "");
 }
 
+TEST_F(ServerUrlTest, TasksAreEditedPutOffAndMoved) {
+  enqueue("greet", "ada", "--id", "1", "--deadline", "2100-01-01T00:00:00Z", "--header", "a=1");
+  enqueue("greet", "--id", "2", "--unique=k");
+  enqueue("greet", "--id", "2", "--queue", "full");
+  enqueue("greet", "--id", "3", "--unique=k", "--queue", "key");
+  EXPECT_EQ(well({"tasks", "edit", "1", "--payload", "-", "--deadline", "none", "--timeout", "1h"},
+                 std::string{"\x00\xff", 2})
+                .out,
+            "default/1 changed\n");
+  const auto task = show("1");
+  EXPECT_FALSE(task.contains("deadline"));
+  EXPECT_EQ(task.at("timeout").to_number<double>(), 3600);
+  EXPECT_EQ(text(task.at("headers").as_object(), "a"), "1");
+  EXPECT_EQ(on_server({"tasks", "show", "1", "--json"}).out, good("tasks", "show", "1", "--json").out);
+  well({"tasks", "edit", "1", "--priority", "2", "--etag", text(task, "etag")});
+  EXPECT_EQ(same({"tasks", "edit", "1", "--priority", "3", "--etag", text(task, "etag")}).code, 1);
+  EXPECT_EQ(same({"tasks", "edit", "none", "--priority", "3"}).code, 1);
+  EXPECT_EQ(same({"tasks", "edit", "1", "--priority", "300"}).code, 1);
+  EXPECT_EQ(well({"tasks", "reschedule", "1", "--at", "2100-01-01T00:00:00.000001Z"}).out,
+            "default/1 changed\n");
+  EXPECT_EQ(text(show("1"), "run_at"), "2100-01-01T00:00:00.000001Z");
+  EXPECT_EQ(same({"tasks", "move", "2", "--to", "full"}).code, 1);
+  EXPECT_EQ(same({"tasks", "move", "2", "--to", "key"}).code, 1);
+  EXPECT_EQ(well({"tasks", "move", "1", "--to", "bulk"}).out, "default/1 changed\n");
+  EXPECT_EQ(text(show("bulk/1"), "state"), "scheduled");
+  EXPECT_EQ(well({"tasks", "move", "--queue", "bulk", "--to", "third", "--all", "--yes"}).out, "1 changed\n");
+  well({"tasks", "archive", "third/1"});
+  EXPECT_EQ(same({"tasks", "move", "third/1", "--to", "bulk"}).code, 1);
+  EXPECT_EQ(same({"tasks", "reschedule", "third/1", "--delay", "1h"}).code, 1);
+  well({"tasks", "edit", "third/1", "--retries", "2"});
+  EXPECT_EQ(show("third/1").at("retries_max"), 2);
+}
+
 TEST_F(ServerUrlTest, ATokenIsSentAndNeverShown) {
   write_file(directory_ / "admin.token", "open-sesame-of-40-thieves\n");
   write_file(directory_ / "viewer.token", "only-look-and-touch-no-thing\n");

@@ -99,6 +99,77 @@ TEST_F(TasksTest, ActsOnAllOnlyWhenThatIsMeant) {
   EXPECT_EQ(good("tasks", "--json").lines().size(), 1U);
 }
 
+TEST_F(TasksTest, PutsTasksOff) {
+  const std::string id = enqueue("greet");
+  EXPECT_THAT(good("tasks", "reschedule", id, "--at", "2100-01-01T00:00:00Z").out, HasSubstr("changed"));
+  EXPECT_EQ(text(show(id), "state"), "scheduled");
+  EXPECT_EQ(text(show(id), "run_at"), "2100-01-01T00:00:00Z");
+  good("tasks", "reschedule", id, "--delay", "1h");
+  EXPECT_LT(text(show(id), "run_at"), "2100");
+  enqueue("greet", "--held");
+  EXPECT_EQ(
+      good("tasks", "reschedule", "--delay", "2h", "--all", "--yes", "--json").objects().at(0).at("changed"),
+      2);
+  good("tasks", "archive", id);
+  bad(1, "is archived; can't reschedule it", "tasks", "reschedule", id, "--delay", "1h");
+  bad(2, "give --delay or --at", "tasks", "reschedule", id);
+  bad(2, "--at", "tasks", "reschedule", id, "--delay", "1h", "--at", "2100-01-01T00:00:00Z");
+  bad(2, "--delay", "tasks", "reschedule", id, "--delay", "soon");
+}
+
+TEST_F(TasksTest, MovesTasks) {
+  const std::string id = enqueue("greet", "ada");
+  EXPECT_THAT(good("tasks", "move", id, "--to", "bulk").out, HasSubstr("default/" + id + " changed"));
+  EXPECT_EQ(text(show("bulk/" + id), "state"), "pending");
+  EXPECT_EQ(state_of(id), "");
+  enqueue("greet", "--id", id);
+  bad(1, "queue \"bulk\" has a task " + id + " already; can't move it", "tasks", "move", id, "--to", "bulk");
+  enqueue("greet", "--id", "a", "--unique=k");
+  enqueue("greet", "--id", "b", "--unique=k", "--queue", "bulk");
+  bad(1, "another task of queue \"bulk\" has the unique key of default/a", "tasks", "move", "a", "--to",
+      "bulk");
+  bad(1, "name another queue", "tasks", "move", "a", "--to", "default");
+  bad(1, "begins or ends with a blank", "tasks", "move", "a", "--to", " x");
+  bad(2, "--to is required", "tasks", "move", "a");
+  EXPECT_EQ(good("tasks", "move", "--queue", "bulk", "--to", "third", "--all", "--yes", "--json")
+                .objects()
+                .at(0)
+                .at("changed"),
+            2);
+  EXPECT_EQ(good("tasks", "--queue", "third", "--json").lines().size(), 2U);
+}
+
+TEST_F(TasksTest, EditsATask) {
+  const std::string id = enqueue("greet", "ada", "--header", "a=1", "--header", "b=2", "--retries", "3",
+                                 "--deadline", "2100-01-01T00:00:00Z");
+  const std::string tag = text(show(id), "etag");
+  EXPECT_THAT(good("tasks", "edit", id, "--payload", "bob", "--header", "c=3", "--drop-header", "a",
+                   "--priority", "9", "--timeout", "90s", "--deadline", "none", "--kind", "greet:all",
+                   "--expires", "2101-01-01T00:00:00Z", "--etag", tag)
+                  .out,
+              HasSubstr("default/" + id + " changed"));
+  const auto task = show(id);
+  EXPECT_EQ(text(task, "kind"), "greet:all");
+  EXPECT_EQ(text(task, "payload_text"), "bob");
+  EXPECT_FALSE(task.at("headers").as_object().contains("a"));
+  EXPECT_EQ(text(task.at("headers").as_object(), "b"), "2");
+  EXPECT_EQ(text(task.at("headers").as_object(), "c"), "3");
+  EXPECT_EQ(task.at("priority"), 9);
+  EXPECT_EQ(task.at("retries_max"), 3);
+  EXPECT_EQ(task.at("timeout").to_number<double>(), 90);
+  EXPECT_FALSE(task.contains("deadline"));
+  EXPECT_EQ(text(task, "expires_at"), "2101-01-01T00:00:00Z");
+  bad(1, "is no longer as its etag says; can't edit it", "tasks", "edit", id, "--retries", "1", "--etag",
+      tag);
+  EXPECT_EQ(run_with("\x01 bytes", {"tasks", "edit", id, "--payload", "-"}).code, 0);
+  EXPECT_THAT(good("tasks", "show", id).out, HasSubstr("bytes"));
+  bad(1, "priority is 1000", "tasks", "edit", id, "--priority", "1000");
+  bad(2, "nothing is to be changed", "tasks", "edit", id);
+  bad(2, "--timeout", "tasks", "edit", id, "--timeout", "soon");
+  bad(2, "--header", "tasks", "edit", id, "--header", "nameless");
+  bad(1, "there is no task default/none", "tasks", "edit", "none", "--priority", "1");
+}
+
 TEST_F(TasksTest, QueuesAreCountedAndPaused) {
   enqueue("greet", "--queue", "mail");
   enqueue("greet", "--queue", "mail", "--held");

@@ -46,8 +46,10 @@ TEST_P(ChangeContract, Port_MovesAreThoseOfTheTable) {
     const std::string id = std::string{to_string(from)} + "-" + std::string{to_string(to)};
     make(id, from);
     const bool waits = from == scheduled || from == pending || from == aggregating || from == retry;
-    const bool good = (to == gone) || (to == pending && from != pending) || (to == held && waits) ||
-                      (to == archived && (waits || from == held)) || (from == pending && to == scheduled);
+    const bool good =
+        (to == gone) || (to == pending && from != pending) || (to == held && waits) ||
+        (to == archived && (waits || from == held)) ||
+        (to == scheduled && (from == scheduled || from == pending || from == retry || from == held));
     EXPECT_EQ(change(id, {.from = States::all(), .to = to}), good ? Changed::changed : Changed::failed);
     EXPECT_EQ(state_of(id), good ? to : from);
     change(id, {.from = States::all(), .to = gone});
@@ -154,6 +156,30 @@ TEST_P(ChangeContract, Port_RunNowForgetsTheDueTime) {
   const Claimed claimed = claim({.most = 9});
   EXPECT_EQ(claimed.leases.size(), 2U);
   EXPECT_EQ(claimed.next_due, std::nullopt);
+}
+
+// Why: another time is the one that counts, sooner or later, and to the microsecond. How: one in each state
+// that waits, and each twice.
+TEST_P(ChangeContract, Port_ARescheduledTaskIsDueThen) {
+  using enum State;
+  const States waiting = States{scheduled} + pending + retry + held;
+  const TimePoint first = now() + 30min + 1us;
+  const TimePoint then = now() + 10min + 500ms;
+  for (const State from : {scheduled, pending, retry, held}) {
+    const std::string id{to_string(from)};
+    make(id, from);
+    for (const TimePoint at : {first, then}) {
+      EXPECT_EQ(change(id, {.from = waiting, .to = scheduled, .run_at = at}), Changed::changed) << id;
+      EXPECT_EQ(get(id)->state, scheduled);
+      EXPECT_EQ(get(id)->run_at, at);
+      EXPECT_EQ(get(id)->reason, "");
+    }
+  }
+  EXPECT_EQ(claim({.most = 9}).next_due, then);
+  advance(10min + 500ms - 1us);
+  EXPECT_THAT(claim({.most = 9}).leases, IsEmpty());
+  advance(1us);
+  EXPECT_EQ(claim({.most = 9}).leases.size(), 4U);
 }
 
 // Why: what an operator archives is kept as he says. How: with a keep and without.

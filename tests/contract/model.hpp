@@ -96,6 +96,8 @@ class Model {
   std::size_t renew();
   std::size_t sweep();
   std::size_t change();
+  std::size_t edit();
+  std::size_t move();
   std::size_t pause();
   std::size_t signal();
   std::size_t schedules();

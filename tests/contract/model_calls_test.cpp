@@ -50,12 +50,12 @@ std::size_t Model::step() {
     std::size_t (Model::*act)();
   };
   static constexpr std::array choices = {
-      Choice{22, &Model::enqueue}, Choice{20, &Model::claim},    Choice{22, &Model::report},
-      Choice{8, &Model::renew},    Choice{5, &Model::sweep},     Choice{12, &Model::change},
-      Choice{1, &Model::pause},    Choice{1, &Model::signal},    Choice{3, &Model::schedules},
-      Choice{3, &Model::look},     Choice{2, &Model::find},      Choice{15, &Model::advance},
-      Choice{5, &Model::locks},    Choice{5, &Model::documents}, Choice{4, &Model::gather},
-      Choice{4, &Model::settle},
+      Choice{22, &Model::enqueue},  Choice{20, &Model::claim}, Choice{22, &Model::report},
+      Choice{8, &Model::renew},     Choice{5, &Model::sweep},  Choice{12, &Model::change},
+      Choice{1, &Model::pause},     Choice{1, &Model::signal}, Choice{3, &Model::schedules},
+      Choice{3, &Model::look},      Choice{2, &Model::find},   Choice{15, &Model::advance},
+      Choice{4, &Model::edit},      Choice{3, &Model::move},   Choice{5, &Model::locks},
+      Choice{5, &Model::documents}, Choice{4, &Model::gather}, Choice{4, &Model::settle},
   };
   std::size_t total = 0;
   for (const Choice& choice : choices) total += choice.weight;
@@ -249,14 +249,50 @@ std::size_t Model::change() {
   change.reason = name("reason", 3);
   change.fresh = chance(30);
   change.release_key = chance(80);
+  if (chance(50)) change.run_at = clock_.now() + duration(60s) - 20s;
   change.signal = one_of(std::array{Signal::none, Signal::cancel, Signal::hold});
   const auto name_of_ref = [](const Ref& each) { return each.queue + "/" + each.id; };
-  both(fmt::format("change from {:x} to {} keep={} fresh={} release={} signal={}{}", change.from.bits,
-                   to_string(change.to), change.keep ? change.keep->count() : -1, change.fresh,
-                   change.release_key, to_string(change.signal), describe::all(which, name_of_ref)),
+  both(fmt::format("change from {:x} to {} at {} keep={} fresh={} release={} signal={}{}", change.from.bits,
+                   to_string(change.to), describe::time(change.run_at),
+                   change.keep ? change.keep->count() : -1, change.fresh, change.release_key,
+                   to_string(change.signal), describe::all(which, name_of_ref)),
        [&](Store& store, Side side) {
          return describe::all(store.catalog()->change(which, change, call()), [&](Changed changed) {
            meet(std::string{"change: "}.append(to_string(changed)), side);
+           return to_string(changed);
+         });
+       });
+  return which.size();
+}
+
+std::size_t Model::edit() {
+  const std::size_t count = 1 + below(8);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Ref which = ref();
+    Edit edit{.task = task(), .from = chance(80) ? States::all() : states()};
+    const auto seen = reference_.catalog()->get({&which, 1}, call()).at(0);
+    if (seen && chance(90)) edit.seen = etag(*seen);
+    edit.task.ref = which;
+    edit.task.unique = unique();
+    both(fmt::format("edit from {:x} over {} {}", edit.from.bits, edit.seen, describe::put(edit.task)),
+         [&](Store& store, Side side) {
+           const Changed changed = store.catalog()->edit(edit, call());
+           meet(std::string{"edit: "}.append(to_string(changed)), side);
+           return std::string{to_string(changed)};
+         });
+  }
+  return count;
+}
+
+std::size_t Model::move() {
+  const std::vector<Ref> which = refs();
+  const States from = chance(50) ? States::all() : states();
+  const std::string queue = name("q", 3);
+  const auto name_of_ref = [](const Ref& each) { return each.queue + "/" + each.id; };
+  both(fmt::format("move from {:x} to {}{}", from.bits, queue, describe::all(which, name_of_ref)),
+       [&](Store& store, Side side) {
+         return describe::all(store.catalog()->move(which, from, queue, call()), [&](Changed changed) {
+           meet(std::string{"move: "}.append(to_string(changed)), side);
            return to_string(changed);
          });
        });

@@ -253,14 +253,19 @@ std::uint64_t operations() {
 /// What a long run must have met, or it has proved less than it says.
 void expect_met_all(const std::map<std::string, std::size_t>& met) {
   for (const char* answer :
-       {"enqueue: created",    "enqueue: replaced", "enqueue: exists", "enqueue: busy",     "enqueue: fired",
-        "enqueue: invalid",    "report: applied",   "report: lost",    "report: ended",     "report: failed",
-        "beat: none",          "beat: cancel",      "beat: hold",      "beat: lost",        "worker: quiet",
-        "worker: resume",      "worker: stop",      "change: changed", "change: signalled", "change: absent",
-        "change: wrong_state", "change: failed",    "claim: leases",   "sweep: taken",      "sweep: promoted",
-        "sweep: purged",       "lock: acquired",    "lock: refused",   "lock: extended",    "lock: released",
-        "lock: lost",          "document: put",     "document: stale", "document: erased",  "document: kept",
-        "gather: sets",        "settle: applied",   "settle: lost",    "settle: failed"}) {
+       {"enqueue: created", "enqueue: replaced", "enqueue: exists",     "enqueue: busy",
+        "enqueue: fired",   "enqueue: invalid",  "report: applied",     "report: lost",
+        "report: ended",    "report: failed",    "beat: none",          "beat: cancel",
+        "beat: hold",       "beat: lost",        "worker: quiet",       "worker: resume",
+        "worker: stop",     "change: changed",   "change: signalled",   "change: absent",
+        "edit: changed",    "edit: absent",      "edit: wrong_state",   "edit: stale",
+        "edit: conflict",   "move: changed",     "move: absent",        "move: wrong_state",
+        "move: exists",     "move: conflict",    "change: wrong_state", "change: failed",
+        "claim: leases",    "sweep: taken",      "sweep: promoted",     "sweep: purged",
+        "lock: acquired",   "lock: refused",     "lock: extended",      "lock: released",
+        "lock: lost",       "document: put",     "document: stale",     "document: erased",
+        "document: kept",   "gather: sets",      "settle: applied",     "settle: lost",
+        "settle: failed"}) {
     const auto found = met.find(answer);
     EXPECT_GE(found == met.end() ? 0 : found->second, 10U) << answer;
   }

@@ -228,7 +228,8 @@ TEST_F(InspectorTest, QueuesArePausedAndResumed) {
 }
 
 TEST(ActNames, WhatIsPrintedIsParsed) {
-  for (const Act act : {Act::run, Act::hold, Act::resume, Act::cancel, Act::archive, Act::erase}) {
+  for (const Act act : {Act::run, Act::hold, Act::resume, Act::cancel, Act::archive, Act::erase,
+                        Act::reschedule, Act::move}) {
     EXPECT_EQ(parse_act(to_string(act)), act);
   }
   EXPECT_EQ(to_string(Act::erase), "erase");

@@ -8,6 +8,7 @@
 #include <tidemill/json.hpp>
 
 #include "deliver/template.hpp"
+#include "wire/action_json.hpp"
 #include "wire/admin_json.hpp"
 #include "wire/json_read.hpp"
 #include "wire/json_write.hpp"
@@ -54,6 +55,38 @@ void task(const wire::JsonValue& value) {
   check(again.kind == read.kind && again.payload == read.payload && again.options.id == read.options.id);
 }
 
+/// What an edit makes of a task is written so that it makes the same of another.
+void edit(const wire::JsonValue& value) {
+  NewTask read;
+  wire::read_edit(value, read);
+  Task task;
+  task.kind = read.kind;
+  task.payload = read.payload;
+  task.headers = read.options.headers;
+  task.deadline = read.options.deadline;
+  std::string text;
+  json::Writer writer{text};
+  wire::write_edit(writer, task);
+  NewTask again{.payload = "before", .options = {.deadline = TimePoint{}}};
+  wire::read_edit(wire::JsonDocument{text}.root(), again);
+  check(again.kind == read.kind && again.payload == read.payload &&
+        again.options.headers == read.options.headers && again.options.deadline == read.options.deadline);
+}
+
+/// What an act needs to know is written so that it reads the same.
+void params(const wire::JsonValue& value) {
+  const wire::ActionParams read = wire::read_params(value);
+  const Act act = read.queue.empty() ? Act::reschedule : Act::move;
+  const Action action = wire::to_action(act, read, TimePoint{}, "");
+  const std::string text =
+      wire::object([&](json::Writer& writer) { wire::write_action_members(writer, action); });
+  for (const auto& [name, each] : wire::JsonDocument{text}.root().members()) {
+    if (name != "params") continue;
+    const wire::ActionParams again = wire::read_params(each);
+    check(again.queue == action.queue && again.run_at == action.run_at);
+  }
+}
+
 void templates(std::string_view text) {
   Task task;
   task.ref = {"queue", "id"};
@@ -85,6 +118,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const wire::JsonDocument document{text};
     walk(document.root());
     refuses_or([&] { task(document.root()); });
+    refuses_or([&] { edit(document.root()); });
+    refuses_or([&] { params(document.root()); });
     refuses_or([&] { (void)wire::read_schedule(document.root()); });
   });
   refuses_or([&] { filter(text); });

@@ -112,6 +112,7 @@ TEST_F(OpenApiTest, EachRouteOfItIsThere) {
 
 TEST_F(OpenApiTest, ItsExamplesAreTaken) {
   post("/tasks", R"({"kind":"a","queue":"mail"})");  // For the claim, that would wait for one.
+  post("/tasks", R"({"kind":"a","id":"nobody"})");   // For those that change a task.
   each_operation(
       [&](const std::string& method, const std::string& path, const boost::json::value& operation) {
         if (!operation.as_object().contains("requestBody")) return;

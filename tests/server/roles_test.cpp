@@ -82,6 +82,9 @@ TEST_F(RolesTest, RolesAreAsTheyAreMeant) {
   EXPECT_EQ(who("GET", "/tasks/x/result"), "-oap-");
   EXPECT_EQ(who("POST", "/tasks/x/run"), "-oa--");
   EXPECT_EQ(who("DELETE", "/tasks/x"), "-oa--");
+  for (const char* verb : {"reschedule", "move"})
+    EXPECT_EQ(who("POST", fmt::format("/tasks/x/{}", verb)), "-oa--");
+  EXPECT_EQ(who("PATCH", "/tasks/x"), "-oa--");
   EXPECT_EQ(who("POST", "/operations"), "-oa--");
   EXPECT_EQ(who("POST", "/claim"), "--a-w");
   EXPECT_EQ(who("POST", "/report"), "--a-w");
@@ -151,6 +154,22 @@ TEST_F(RolesTest, ATokenOfSomeQueuesReachesNoOthers) {
     SCOPED_TRACE(path);
     expect_problem(403, "forbidden", post(path));
   }
+  // A move needs both queues.
+  expect_problem(403, "forbidden", post("/tasks/m/move", R"({"queue":"pay"})"));
+  expect_problem(403, "forbidden", post("/tasks/p/move?queue=pay", R"({"queue":"mail"})"));
+  expect_problem(403, "forbidden", post("/tasks/p/reschedule?queue=pay", R"({"delay":"1h"})"));
+  expect_problem(403, "forbidden", send("PATCH", "/api/v1/tasks/p?queue=pay", R"({"priority":1})"));
+  for (const std::string& both : {std::string{R"("mail","id":"m"}],"params":{"queue":"pay"})"},
+                                  std::string{R"("pay","id":"p"}],"params":{"queue":"mail"})"}}) {
+    expect_problem(403, "forbidden",
+                   post("/tasks/act", fmt::format(R"({{"action":"move","refs":[{{"queue":{}}})", both)));
+  }
+  expect_problem(403, "forbidden",
+                 post("/operations", R"({"action":"move","q":"queue:mail","params":{"queue":"pay"}})"));
+  expect_problem(403, "forbidden",
+                 post("/operations", R"({"action":"move","q":"queue:pay","params":{"queue":"mail"}})"));
+  EXPECT_EQ(post("/tasks/m/move", R"({"queue":"img:large"})").text("/queue"), "img:large");
+  EXPECT_EQ(post("/tasks/m/move", R"({"queue":"mail"})").status, 200);
   expect_problem(403, "forbidden", erase("/schedules/sp"));
   expect_problem(403, "forbidden", erase("/tasks/p?queue=pay"));
   const std::string to_pay = R"({"kind":"a","queue":"pay"})";

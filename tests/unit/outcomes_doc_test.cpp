@@ -256,7 +256,7 @@ std::string acts_table() {
   std::string text =
       "| act | on tasks that are | makes them | counters start anew | key released | a running one |\n"
       "|---|---|---|---|---|---|\n";
-  for (const Act act : {Act::run, Act::hold, Act::resume, Act::cancel, Act::archive, Act::erase}) {
+  for (const Act act : rules::acts()) {
     for (const Change& change : rules::changes(act)) {
       text +=
           fmt::format("| `{}` | {} | {}{} | {} | {} | {} |\n", to_string(act), list(change.from),
@@ -266,6 +266,11 @@ std::string acts_table() {
                       change.from.has(State::active) ? "is told to stop by its stop token" : "is left alone");
     }
   }
+  const auto kept = [&](std::string_view what, States states, std::string_view makes) {
+    text += fmt::format("| `{}` | {} | {} | – | – | is left alone |\n", what, list(states), makes);
+  };
+  kept("move", rules::states_of(Act::move), "as they were, in another queue");
+  kept("edit", rules::editable(), "as they were, with other values");
   return text;
 }
 

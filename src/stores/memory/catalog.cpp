@@ -139,7 +139,7 @@ Changed MemoryStore::change_one(const Ref& ref, const Change& change, TimePoint 
     task.ended_at.reset();
     edited.purge_at.reset();
     edited.place = now;
-    if (change.to == State::scheduled) task.run_at = now;
+    if (change.to == State::scheduled) task.run_at = change.run_at.value_or(now);
     if (change.to == State::completed || change.to == State::archived) {
       task.ended_at = now;
       if (change.keep) edited.purge_at = now + *change.keep;

@@ -52,6 +52,18 @@ void Rows::erase(Row& row) {
   rows_.erase(ref);
 }
 
+void Rows::move(Row& row, const std::string& queue, TimePoint now) {
+  leave(row);
+  auto node = rows_.extract(row.task.ref);
+  row.task.ref.queue = queue;
+  row.place = now;
+  if (row.task.state == State::pending) row.task.run_at.reset();
+  node.key() = row.task.ref;
+  rows_.insert(std::move(node));
+  line(queue).used = true;
+  enter(row);
+}
+
 void Rows::leave(const Row& row) {
   order_.erase(position(row));
   if (row.purge_at) purges_.erase({*row.purge_at, row.sequence});
@@ -177,6 +189,16 @@ bool Rows::holds_key(const Row& row, TimePoint now) const {
   if (!row.task.unique) return false;
   const Key* key = holder(row.task.ref.queue, row.task.unique->key, now);
   return key != nullptr && key->sequence == row.sequence;
+}
+
+bool Rows::pass_key(const Row& row, const std::string& queue, const std::string& key, TimePoint now) {
+  const Key* const other = holder(queue, key, now);
+  if (other != nullptr) return other->sequence == row.sequence;
+  auto node = keys_.extract({row.task.ref.queue, row.task.unique->key});
+  node.key() = {queue, key};
+  keys_.erase(node.key());  // One whose window has ended.
+  keys_.insert(std::move(node));
+  return true;
 }
 
 void Rows::purge_keys(TimePoint now) {

@@ -73,6 +73,8 @@ class Rows {
   Row& insert(Row row);
   /// The key goes with the task, unless it was told to outlive it.
   void erase(Row& row);
+  /// Into another queue, which must have no task of that id, as a new arrival; the key must have been passed.
+  void move(Row& row, const std::string& queue, TimePoint now);
 
   /// Every change that may move a row goes through here. A row that may be claimed now, or at another time
   /// than before, rings its queue.
@@ -119,6 +121,9 @@ class Rows {
   /// Gives the key back, if the row still has it and it doesn't outlive the task.
   void release_key(const Row& row);
   bool holds_key(const Row& row, TimePoint now) const;
+  /// The key that the row holds becomes this one, with what is left of its window. False when another task
+  /// holds that.
+  bool pass_key(const Row& row, const std::string& queue, const std::string& key, TimePoint now);
   /// Forgets keys that have run out and whose tasks are gone.
   void purge_keys(TimePoint now);
 

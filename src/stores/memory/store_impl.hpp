@@ -36,7 +36,7 @@ struct LeasedSet {
 };
 
 /// The verbs are in memory_store.cpp, how tasks come in in enqueue.cpp, how attempts end in report.cpp,
-/// groups in groups.cpp, the catalogue in catalog.cpp.
+/// groups in groups.cpp, the catalogue in catalog.cpp, edits and moves in edit.cpp.
 class MemoryStore final : public Store, public Catalog, public Groups {
  public:
   explicit MemoryStore(const MemoryOptions& options);
@@ -64,6 +64,9 @@ class MemoryStore final : public Store, public Catalog, public Groups {
   std::vector<std::optional<Task>> get(std::span<const Ref> refs, const Call& call) override;
   std::vector<Attempt> attempts(const Ref& ref, const Call& call) override;
   std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) override;
+  Changed edit(const Edit& edit, const Call& call) override;
+  std::vector<Changed> move(std::span<const Ref> refs, States from, std::string_view queue,
+                            const Call& call) override;
   std::vector<QueueInfo> queues(const Call& call) override;
   void pause(std::string_view queue, bool paused, const Call& call) override;
   std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,
@@ -100,6 +103,8 @@ class MemoryStore final : public Store, public Catalog, public Groups {
   void purge_history(TimePoint now);
   Wake look(const Member& member, std::span<const std::string_view> queues) const;
   Changed change_one(const Ref& ref, const Change& change, TimePoint now);
+  Changed edit_one(const Edit& edit, TimePoint now);
+  Changed move_one(const Ref& ref, States from, const std::string& queue, TimePoint now);
   Task shown(const Row& row, TimePoint now) const;
 
   const Clock& clock_;

@@ -8,13 +8,6 @@
 
 namespace tidemill::redis_store {
 
-namespace {
-
-/// How often a change is tried anew, because its task has moved between look and write.
-constexpr int tries_max = 10;
-
-}  // namespace
-
 std::optional<Changed> RedisStore::refuse_change(const std::optional<Task>& task, const Change& change) {
   if (!task) return Changed::absent;
   if (!change.from.has(task->state)) return Changed::wrong_state;
@@ -50,9 +43,9 @@ void RedisStore::add_change(redis::Command& command, const Seen& seen, const Cha
       score = held_score;
       break;
     case State::scheduled:
-      task.run_at = call.now;
-      score = seconds_up(call.now);
-      exact = exact_of(call.now);
+      task.run_at = change.run_at.value_or(call.now);
+      score = seconds_up(*task.run_at);
+      exact = exact_of(task.run_at);
       break;
     case State::archived:
       task.ended_at = call.now;

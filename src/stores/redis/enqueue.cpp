@@ -20,7 +20,6 @@ using namespace std::chrono_literals;
 
 /// The name of a text that Go could not read; empty when there is none.
 std::string_view unreadable(const Task& task) {
-  if (!is_utf8(task.ref.queue)) return "queue";
   if (!is_utf8(task.ref.id)) return "id";
   if (!is_utf8(task.kind)) return "kind";
   if (!is_utf8(task.group)) return "group";
@@ -71,7 +70,11 @@ std::string RedisStore::refusal(const Task& task) const {
   }
   const std::string_view text = unreadable(task);
   if (!text.empty()) return fmt::format("the {} must be UTF-8, as Asynq's messages are", text);
-  const std::string_view queue = task.ref.queue;
+  return refusal_of_queue(task.ref.queue);
+}
+
+std::string RedisStore::refusal_of_queue(std::string_view queue) {
+  if (!is_utf8(queue)) return "the queue must be UTF-8, as Asynq's messages are";
   if (queue.find_first_of("{}") != queue.npos || queue.find_first_not_of(' ') == queue.npos) {
     return fmt::format("the queue's name \"{}\" is blank or has a brace; Redis keys can't have such", queue);
   }

@@ -101,6 +101,7 @@ std::vector<RedisStore::Seen> RedisStore::look(std::span<const Ref> refs, const 
                                      .add("unique_key")
                                      .add("k")
                                      .add("pending_since")
+                                     .add("v")
                                      .reads()));
   }
   const auto replies = exec(commands, call);
@@ -120,6 +121,7 @@ std::vector<RedisStore::Seen> RedisStore::look(std::span<const Ref> refs, const 
     one.result = items.at(6).text;
     one.progress = items.at(7).text;
     one.since = items.at(10).text;
+    one.v = items.at(11).text;
     // Go holds it; our holder is one of before.
     if (one.state == "active" && one.since.empty()) one.w.clear();
     std::string lock = items.at(8).nil() ? items.at(9).text : items.at(8).text;

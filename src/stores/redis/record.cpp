@@ -136,6 +136,16 @@ std::string write_message(const Task& task, const Report& report, TimePoint now)
   return encode(message);
 }
 
+std::string write_message(const Task& task, std::string_view before) {
+  TaskMessage message = to_message(task);
+  auto old = decode_task(before).value_or(TaskMessage{});
+  message.retried = old.retried;
+  message.error = std::move(old.error);
+  message.last_failed_at = old.last_failed_at;
+  if (!task.unique) message.unique_key = std::move(old.unique_key);
+  return encode(message);
+}
+
 std::string write_created(const Task& task) {
   const auto known = made_at(task.ref.id);
   const Duration off = known ? *task.created_at - *known : 24h;
@@ -327,6 +337,8 @@ std::optional<Task> read_task(const Fields& fields) {
     task.started_at = holder.started_at;
     task.worker = std::move(holder.worker);
   }
+  if (const auto passage = read_passage(fields))
+    task.reason = fmt::format("moving {} {}", passage->arriving ? "from" : "to", passage->queue);
   const bool waits = task.state == State::scheduled || task.state == State::retry;
   if (waits && !task.run_at) task.run_at = TimePoint{seconds{static_cast<std::int64_t>(fields.score)}};
   return task;
@@ -345,6 +357,30 @@ Holder read_holder(std::string_view text) {
   const std::int64_t at = to_number(text.substr(nonce + 1, started - nonce - 1));
   if (at != 0) holder.started_at = from_micros(at);
   return holder;
+}
+
+std::string write_passage(const Passage& passage) {
+  return fmt::format("{}{}:{}:{}:{}:{}", passage.arriving ? '<' : '>', to_string(passage.state),
+                     passage.run_at ? micros(*passage.run_at) : 0, passage.turn, passage.mover,
+                     passage.queue);
+}
+
+std::optional<Passage> read_passage(const Fields& fields) {
+  if (fields.v.empty() || state_of(fields) != State::held) return {};
+  std::string_view rest = fields.v;
+  const auto next = [&] {
+    const std::string_view part = rest.substr(0, rest.find(':'));
+    rest.remove_prefix(std::min(part.size() + 1, rest.size()));
+    return part;
+  };
+  Passage passage{.arriving = rest[0] == '<'};
+  passage.state = parse_state(next().substr(1)).value_or(State::gone);
+  const std::int64_t at = to_number(next());
+  if (at != 0) passage.run_at = from_micros(at);
+  passage.turn = to_number(next());
+  passage.mover = next();
+  passage.queue = rest;
+  return passage;
 }
 
 std::string write_lines(const std::vector<LogLine>& lines) {

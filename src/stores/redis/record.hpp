@@ -11,10 +11,9 @@
 /// A task as the fields of its hash.
 ///
 /// `msg` is Asynq's message, which Go reads and writes. `x` has what a producer may say and the message has
-/// no place for, `c` since when it is there,
-/// and `y` what has happened so far; each is only there when there is something to say, so
-/// that a plain task has Asynq's three fields and no more. `w` belongs to a lease of ours, `a:N` and `al:N`
-/// to a kept attempt.
+/// no place for, `c` since when it is there, `y` what has happened so far, and `v` where it moves to; each is
+/// only there when there is something to say, so that a plain task has Asynq's three fields and no more. `w`
+/// belongs to a lease of ours, `a:N` and `al:N` to a kept attempt.
 namespace tidemill::redis_store {
 
 /// A task's hash as it was read.
@@ -23,6 +22,7 @@ struct Fields {
   std::string state = {};  ///< Asynq's word.
   std::string result = {}, progress = {};
   std::string since = {};   ///< `pending_since`.
+  std::string v = {};       ///< On its way to another queue.
   double score = 0;         ///< In the sorted set of its state, if that is one.
   bool holds_lock = false;  ///< The unique key's lock has this task's id.
 };
@@ -46,6 +46,8 @@ std::string lock_of(const Task& task);
 std::string write_message(const Task& task);
 /// With the end of an attempt in it.
 std::string write_message(const Task& task, const Report& report, TimePoint now);
+/// The message of a task that was edited, with Go's own words as they were.
+std::string write_message(const Task& task, std::string_view before);
 std::string write_extras(const Task& task);
 /// Empty when the id says it, as a UUIDv7 does to about a second.
 std::string write_created(const Task& task);
@@ -64,6 +66,19 @@ struct Holder {
 };
 std::string write_holder(const Holder& holder);
 Holder read_holder(std::string_view text);
+
+/// What `v` says of a task that is held while it moves to another queue.
+struct Passage {
+  bool arriving = false;      ///< It is in the queue that it moves to.
+  State state = State::gone;  ///< That it comes from, and goes to.
+  std::optional<TimePoint> run_at = {};
+  std::int64_t turn = 0;   ///< Of those who have tried to move it, which one: the last alone may go on.
+  std::string mover = {};  ///< And who, in digits and dashes.
+  std::string queue = {};  ///< The other one.
+};
+std::string write_passage(const Passage& passage);
+/// None when the task isn't held, or not for that.
+std::optional<Passage> read_passage(const Fields& fields);
 
 std::string write_attempt(const Attempt& attempt);
 std::string write_lines(const std::vector<LogLine>& lines);

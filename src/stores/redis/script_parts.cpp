@@ -203,7 +203,7 @@ local function put_one(at, now, since)
     if started or gathered(holder, state, hash[2]) then return 'b' .. holder end
     if ARGV[at + 14] ~= holder then return 'x' .. holder end
     leave(holder, state, hash[2])
-    call('HDEL', theirs, 'x', 'y', 'f', 'k', 'group', 'unique_key', 'pending_since')
+    call('HDEL', theirs, 'x', 'y', 'f', 'k', 'v', 'group', 'unique_key', 'pending_since')
     id, t, verdict = holder, theirs, 'r' .. holder
   else
     set(t, 'c', ARGV[at + 4])

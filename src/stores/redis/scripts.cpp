@@ -227,7 +227,7 @@ while i <= #ARGV do
         if hash[4] then call('HSET', t, 'al:' .. n, hash[4]) end
         if n > 100 then call('HDEL', t, 'a:' .. (n - 100), 'al:' .. (n - 100)) end
       end
-      call('HDEL', t, 'pending_since', 'w', 'm', 's', 'l')
+      call('HDEL', t, 'pending_since', 'w', 'm', 's', 'l', 'v')
       call('HSET', t, 'msg', ARGV[i + 7])
       set(t, 'y', ARGV[i + 8])
       set(t, 'result', ARGV[i + 9])
@@ -369,7 +369,7 @@ for i = 4, #ARGV, 11 do
       set(t, 'y', ARGV[i + 8])
       if where == 'pending' and hash[5] then where = 'front' end
       -- Without its group, so that no retry takes it back there.
-      call('HDEL', t, 'pending_since', 'group')
+      call('HDEL', t, 'pending_since', 'group', 'v')
       entered[#entered + 1] = {id, where, ARGV[i + 5], ARGV[i + 6]}
     end
     answers[#answers + 1] = 'c'

@@ -4,7 +4,7 @@
 
 /// The Lua scripts. Each works on one queue, named by its first key, does no more than some 50 tasks' work,
 /// and checks all before its first write. How arguments and answers are laid out stands at the head of each,
-/// in scripts.cpp, and of those for groups in group_scripts.cpp.
+/// in scripts.cpp, group_scripts.cpp and edit_scripts.cpp.
 namespace tidemill::redis_store {
 
 const redis::Script& enqueue_plain_script();
@@ -23,5 +23,12 @@ const redis::Script& gather_script();
 const redis::Script& settle_script();
 const redis::Script& bury_gathered_script();
 const redis::Script& describe_groups_script();
+
+// edit_scripts.cpp
+const redis::Script& edit_script();
+const redis::Script& depart_script();
+const redis::Script& arrive_script();
+const redis::Script& drop_script();
+const redis::Script& land_script();
 
 }  // namespace tidemill::redis_store

@@ -25,6 +25,8 @@ namespace tidemill::redis_store {
 
 /// How many tasks one script works on: some 0.3 ms of Redis.
 inline constexpr std::size_t script_tasks = 50;
+/// How often a change is tried anew, because its task has moved between look and write.
+inline constexpr int tries_max = 10;
 /// How often a task is written anew for another one to replace, because that one has changed meanwhile.
 inline constexpr int replaces_max = 5;
 
@@ -35,7 +37,7 @@ struct Spot {
 };
 
 /// The verbs are in files of their names, those of groups in groups.cpp, lists in find.cpp, what operators do
-/// in change.cpp and catalog.cpp.
+/// in change.cpp, edit.cpp, move.cpp and catalog.cpp.
 class RedisStore final : public Store, public Catalog, public Groups {
  public:
   /// Of archived tasks the sweep keeps `archive_max` in each queue; none: all.
@@ -67,6 +69,9 @@ class RedisStore final : public Store, public Catalog, public Groups {
   std::vector<std::optional<Task>> get(std::span<const Ref> refs, const Call& call) override;
   std::vector<Attempt> attempts(const Ref& ref, const Call& call) override;
   std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) override;
+  Changed edit(const Edit& edit, const Call& call) override;
+  std::vector<Changed> move(std::span<const Ref> refs, States from, std::string_view queue,
+                            const Call& call) override;
   std::vector<QueueInfo> queues(const Call& call) override;
   void pause(std::string_view queue, bool paused, const Call& call) override;
   std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,
@@ -123,6 +128,7 @@ class RedisStore final : public Store, public Catalog, public Groups {
   // enqueue.cpp
   /// Why the task can't be taken; empty when it can.
   std::string refusal(const Task& task) const;
+  static std::string refusal_of_queue(std::string_view queue);
   /// As it will be stored: what the caller left open is filled in.
   static Task filled(const Task& given, TimePoint now);
   /// What a script's verdict on the task means.
@@ -195,6 +201,12 @@ class RedisStore final : public Store, public Catalog, public Groups {
   };
   static std::optional<Changed> refuse_change(const std::optional<Task>& task, const Change& change);
   void add_change(redis::Command& command, const Seen& seen, const Change& change, const Call& call) const;
+
+  // edit.cpp
+  static redis::Command edit_command(const Seen& seen, const Edit& edit, const Call& call, std::size_t part);
+
+  // move.cpp
+  class Moves;
 
   // find.cpp
   std::vector<Seen> look(std::span<const Ref> refs, const Call& call);

@@ -10,6 +10,7 @@
 #include "core/rules.hpp"
 #include "core/schedule_rule.hpp"
 #include "stores/server/store_impl.hpp"
+#include "wire/action_json.hpp"
 #include "wire/admin_json.hpp"
 #include "wire/json_write.hpp"
 #include "wire/port_json.hpp"
@@ -31,9 +32,9 @@ std::string names_of(States states) {
   return names;
 }
 
-std::string refs_body(std::span<const Ref> refs, std::string_view action) {
+std::string refs_body(std::span<const Ref> refs, const std::optional<Action>& action = {}) {
   return wire::object([&](json::Writer& writer) {
-    wire::member_text(writer, "action", action);
+    if (action) wire::write_action_members(writer, *action);
     writer.key("refs");
     wire::write_array(writer, refs, wire::write_ref);
   });
@@ -41,7 +42,7 @@ std::string refs_body(std::span<const Ref> refs, std::string_view action) {
 
 /// The act that the change is, or is a part of: the server has the same rules.
 Act act_of(const Change& change) {
-  for (const Act act : {Act::run, Act::hold, Act::resume, Act::cancel, Act::archive, Act::erase}) {
+  for (const Act act : rules::acts()) {
     for (const Change& each : rules::changes(act)) {
       if (each.from == change.from && each.to == change.to && each.reason == change.reason &&
           each.fresh == change.fresh && each.signal == change.signal)
@@ -104,7 +105,7 @@ Page ServerStore::find(const Filter& filter, std::string_view cursor, std::size_
 }
 
 std::vector<std::optional<Task>> ServerStore::get(std::span<const Ref> refs, const Call& call) {
-  const std::string answer = connection_.post("/tasks/get", refs_body(refs, ""), call.deadline);
+  const std::string answer = connection_.post("/tasks/get", refs_body(refs), call.deadline);
   return read_answer(answer, [&](const JsonValue& root) {
     auto tasks = read_items(root, [](const JsonValue& each) {
       return each.is_null() ? std::optional<Task>{} : std::optional{wire::read_shown_task(each)};
@@ -123,14 +124,41 @@ std::vector<Attempt> ServerStore::attempts(const Ref& ref, const Call& call) {
 }
 
 std::vector<Changed> ServerStore::change(std::span<const Ref> refs, const Change& change, const Call& call) {
+  Action action = act_of(change);
+  action.run_at = change.run_at;
+  return act(action, refs, call);
+}
+
+std::vector<Changed> ServerStore::move(std::span<const Ref> refs, States, std::string_view queue,
+                                       const Call& call) {
+  return act(Action::move(std::string{queue}), refs, call);
+}
+
+std::vector<Changed> ServerStore::act(const Action& action, std::span<const Ref> refs, const Call& call) {
   if (refs.empty()) return {};
-  const std::string body = refs_body(refs, to_string(act_of(change)));
-  const std::string answer = connection_.post("/tasks/act", body, call.deadline);
+  const std::string answer = connection_.post("/tasks/act", refs_body(refs, action), call.deadline);
   return read_answer(answer, [&](const JsonValue& root) {
     auto answers = wire::read_changed(root);
     if (answers.size() != refs.size()) root.refuse("has not one answer for each task");
     return answers;
   });
+}
+
+Changed ServerStore::edit(const Edit& edit, const Call& call) {
+  const Ref& ref = edit.task.ref;
+  std::string body;
+  json::Writer writer{body};
+  wire::write_edit(writer, edit.task);
+  const Answer answer =
+      connection_.send({.method = "PATCH",
+                        .target = fmt::format("/tasks/{}{}", escaped(ref.id), query({{"queue", ref.queue}})),
+                        .body = std::move(body),
+                        .if_match = edit.seen,
+                        .deadline = call.deadline});
+  if (!answer.found) return Changed::absent;
+  if (answer.code.empty()) return Changed::changed;
+  if (answer.code == "changed") return Changed::stale;
+  return answer.code == "unique_conflict" ? Changed::conflict : Changed::wrong_state;
 }
 
 // ---- Queues, workers, statistics

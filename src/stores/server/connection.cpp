@@ -40,11 +40,6 @@ std::string read_token(const std::string& path) {
   return token;
 }
 
-/// What a problem says.
-struct Problem {
-  std::string code = {}, detail = {};
-};
-
 std::string mistakes_of(const wire::JsonValue& value) {
   struct Mistake {
     std::string pointer = {}, detail = {};
@@ -136,6 +131,8 @@ Answer Connection::send(const Request& request) {
   }
   if (!request.body.empty()) call.headers.emplace_back("Content-Type", "application/json");
   if (!request.idempotency_key.empty()) call.headers.emplace_back("Idempotency-Key", request.idempotency_key);
+  if (!request.if_match.empty())
+    call.headers.emplace_back("If-Match", fmt::format("\"{}\"", request.if_match));
   if (!address_.token.empty()) call.headers.emplace_back("Authorization", "Bearer " + address_.token);
   // Shared, as the client's thread may be in it still when the answer has been taken out here.
   const auto promise = std::make_shared<std::promise<http::CallResult>>();
@@ -145,6 +142,8 @@ Answer Connection::send(const Request& request) {
   http::CallResult result = future.get();
   if (result.status == 0) fail(request, result);
   if (result.status == 404) return {.found = false};
+  if (!request.if_match.empty() && (result.status == 409 || result.status == 412))
+    return {.code = problem_of(result.status, result.body).code};
   if (result.status < 200 || result.status > 299) refuse(result.status, result.body);
   return {.whole = !result.body_cut, .body = std::move(result.body)};
 }
@@ -168,15 +167,18 @@ std::string Connection::post(std::string_view target, std::string body,
       {.method = "POST", .target = std::string{target}, .body = std::move(body), .deadline = deadline});
 }
 
-void Connection::refuse(int status, const std::string& body) const {
-  Problem problem;
+Problem Connection::problem_of(int status, const std::string& body) const {
   try {
-    problem = read_problem(body);
+    return read_problem(body);
   } catch (const wire::BadValue&) {
     throw Error{
         ErrorKind::unavailable,
         fmt::format("{} answered with status {}, and not as a Tidemill server does", address_.shown, status)};
   }
+}
+
+void Connection::refuse(int status, const std::string& body) const {
+  const Problem problem = problem_of(status, body);
   const bool of_token = status == 401 || problem.code == "forbidden";
   throw Error{kind_of(status, problem.code),
               of_token ? fmt::format("{}; {}", problem.detail, address_.token_place) : problem.detail};

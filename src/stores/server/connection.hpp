@@ -25,13 +25,20 @@ struct Request {
   std::string target = {};  ///< Below /api/v1, escaped: "/tasks?limit=50".
   std::string body = {};    ///< JSON.
   std::string idempotency_key = {};
+  std::string if_match = {};  ///< An etag, without quotes. Then 409 and 412 are answers and no errors.
   std::chrono::steady_clock::time_point deadline = {};  ///< The epoch: a limit of its own.
 };
 
 struct Answer {
-  bool found = true;  ///< False: 404.
-  bool whole = true;  ///< False: it was too long to be taken in.
+  bool found = true;      ///< False: 404.
+  std::string code = {};  ///< Of a refusal that is an answer.
+  bool whole = true;      ///< False: it was too long to be taken in.
   std::string body = {};
+};
+
+/// What a problem says.
+struct Problem {
+  std::string code = {}, detail = {};
 };
 
 /// Calls of one server, each of which blocks. Says in errors what the server said.
@@ -51,6 +58,8 @@ class Connection {
   const Address& address() const noexcept { return address_; }
 
  private:
+  /// Throws Error{unavailable} when it is none.
+  Problem problem_of(int status, const std::string& body) const;
   [[noreturn]] void refuse(int status, const std::string& body) const;
   [[noreturn]] void fail(const Request& request, const http::CallResult& result) const;
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 
+#include <tidemill/inspector.hpp>
 #include <tidemill/store.hpp>
 
 #include "stores/server/connection.hpp"
@@ -33,6 +34,9 @@ class ServerStore final : public Store, public Catalog {
   std::vector<std::optional<Task>> get(std::span<const Ref> refs, const Call& call) override;
   std::vector<Attempt> attempts(const Ref& ref, const Call& call) override;
   std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) override;
+  Changed edit(const Edit& edit, const Call& call) override;
+  std::vector<Changed> move(std::span<const Ref> refs, States from, std::string_view queue,
+                            const Call& call) override;
   std::vector<QueueInfo> queues(const Call& call) override;
   void pause(std::string_view queue, bool paused, const Call& call) override;
   std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,
@@ -47,6 +51,7 @@ class ServerStore final : public Store, public Catalog {
 
  private:
   std::string get_body(std::string target, const Call& call);
+  std::vector<Changed> act(const Action& action, std::span<const Ref> refs, const Call& call);
   bool put_schedule(const PutSchedule& put, const Call& call);
   /// What `read(root)` makes of an answer. Throws Error{unavailable} when it isn't as it must be.
   template <class Read>

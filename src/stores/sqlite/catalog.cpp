@@ -3,6 +3,7 @@
 
 #include <tidemill/error.hpp>
 
+#include "stores/sqlite/edit.hpp"
 #include "stores/sqlite/find.hpp"
 #include "stores/sqlite/groups.hpp"
 #include "stores/sqlite/report.hpp"
@@ -162,6 +163,24 @@ std::vector<Changed> SqliteStore::change(std::span<const Ref> refs, const Change
   if (refs.empty()) return {};
   std::vector<Changed> answers;
   lane_.run({.apply = [&](Write& write) { answers = change_all(write, refs, change, call.now); },
+             .tasks = refs.size(),
+             .deadline = call.deadline});
+  return answers;
+}
+
+Changed SqliteStore::edit(const Edit& edit, const Call& call) {
+  Changed answer = Changed::failed;
+  lane_.run({.apply = [&](Write& write) { answer = edit_task(write, edit, call.now); },
+             .bytes = edit.task.payload.size(),
+             .deadline = call.deadline});
+  return answer;
+}
+
+std::vector<Changed> SqliteStore::move(std::span<const Ref> refs, States from, std::string_view queue,
+                                       const Call& call) {
+  if (refs.empty()) return {};
+  std::vector<Changed> answers;
+  lane_.run({.apply = [&](Write& write) { answers = move_all(write, refs, from, queue, call.now); },
              .tasks = refs.size(),
              .deadline = call.deadline});
   return answers;

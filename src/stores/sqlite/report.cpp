@@ -115,7 +115,7 @@ void change_row(Write& write, const Row& row, const Change& change, TimePoint no
   need_run(write, row);
   write.db.run(change_run, row.seq, ended_at, purge_at, unless_empty(change.reason));
   if (change.fresh) write.db.run(start_afresh, row.seq);
-  move_row(write, row, change.to, now);
+  move_row(write, row, change.to, change.to == State::scheduled ? change.run_at.value_or(now) : now);
 }
 
 Changed change_one(Write& write, const Ref& ref, const Change& change, TimePoint now) {

@@ -49,6 +49,9 @@ class SqliteStore : public Store, public Catalog, public Groups {
   std::vector<std::optional<Task>> get(std::span<const Ref> refs, const Call& call) override;
   std::vector<Attempt> attempts(const Ref& ref, const Call& call) override;
   std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) override;
+  Changed edit(const Edit& edit, const Call& call) override;
+  std::vector<Changed> move(std::span<const Ref> refs, States from, std::string_view queue,
+                            const Call& call) override;
   std::vector<QueueInfo> queues(const Call& call) override;
   void pause(std::string_view queue, bool paused, const Call& call) override;
   std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,

@@ -1,0 +1,92 @@
+#include "stores/sqlite/edit.hpp"
+
+#include "stores/sqlite/layout.hpp"
+#include "stores/sqlite/tasks.hpp"
+
+namespace tidemill::sqlite_store {
+
+namespace {
+
+constexpr sqlite::Sql edit_job{
+    "UPDATE main.tidemill_job SET line = ?2, kind = ?3, payload = ?4, priority = ?5, retries_max = ?6, "
+    "crashes_max = ?7, timeout = ?8, retention = ?9, deadline = ?10, expires_at = ?11, headers = ?12, "
+    "key = ?13 WHERE seq = ?1"};
+constexpr sqlite::Sql move_to_queue{
+    "UPDATE main.tidemill_job SET queue = ?2, line = ?3, at = ?4, since = ?4, was_due = NULL WHERE seq = ?1"};
+constexpr sqlite::Sql has_id{"SELECT 1 FROM main.tidemill_job WHERE queue = ?1 AND id = ?2"};
+
+constexpr sqlite::Sql holds_key{
+    "SELECT 1 FROM main.tidemill_key WHERE queue = ?1 AND key = ?2 AND seq = ?3 "
+    "AND (until IS NULL OR until > ?4)"};
+constexpr sqlite::Sql has_key{"SELECT 1 FROM main.tidemill_key WHERE queue = ?1 AND key = ?2"};
+constexpr sqlite::Sql forget_key{
+    "DELETE FROM main.tidemill_key WHERE queue = ?1 AND key = ?2 AND until <= ?3"};
+constexpr sqlite::Sql pass_key_on{
+    "UPDATE main.tidemill_key SET queue = ?3, key = ?4 WHERE queue = ?1 AND key = ?2"};
+
+bool holds(Write& write, const Row& row, TimePoint now) {
+  return !row.key.empty() &&
+         write.db.any(holds_key, row.queue(), std::string_view{row.key}, row.seq, stored(now));
+}
+
+/// The key that the row holds becomes this one, with what is left of its window. False when another task
+/// holds that.
+bool pass_key(Write& write, const Row& row, std::int64_t queue, const std::string& key, TimePoint now) {
+  if (queue == row.queue() && key == row.key) return true;
+  write.db.run(forget_key, queue, std::string_view{key}, stored(now));
+  if (write.db.any(has_key, queue, std::string_view{key})) return false;
+  write.db.run(pass_key_on, row.queue(), std::string_view{row.key}, queue, std::string_view{key});
+  return true;
+}
+
+Changed move_task(Write& write, const Ref& ref, States from, std::int64_t queue, TimePoint now) {
+  const auto row = find_row(write, ref);
+  if (!row) return Changed::absent;
+  const State state = row->state();
+  if (state == State::active || !from.has(state)) return Changed::wrong_state;
+  if (write.db.any(has_id, queue, StoredId{ref.id})) return Changed::exists;
+  if (holds(write, *row, now)) {
+    if (!pass_key(write, *row, queue, row->key, now)) return Changed::conflict;
+  } else if (!row->key.empty()) {
+    write.db.run(forget_key, row->queue(), std::string_view{row->key}, stored(now));
+  }
+  const bool waits = state == State::scheduled || state == State::retry;
+  const TimePoint at = waits ? row->at : now;
+  write.db.run(move_to_queue, row->seq, queue, line_of(queue, state, row->task.priority), stored(at));
+  write.left(row->queue(), state);
+  write.arrived(queue, state, at);
+  return Changed::changed;
+}
+
+}  // namespace
+
+Changed edit_task(Write& write, const Edit& edit, TimePoint now) {
+  const auto row = find_row(write, edit.task.ref);
+  if (!row) return Changed::absent;
+  if (row->state() == State::active || !edit.from.has(row->state())) return Changed::wrong_state;
+  if (etag(row->task) != edit.seen) return Changed::stale;
+  const Task& task = edit.task;
+  std::string key = row->key;
+  if (task.unique && holds(write, *row, now)) {
+    key = task.unique->key;
+    if (!pass_key(write, *row, row->queue(), key, now)) return Changed::conflict;
+  }
+  const std::string headers = task.headers.empty() ? std::string{} : write_map(task.headers);
+  write.db.run(edit_job, row->seq, line_of(row->queue(), row->state(), task.priority),
+               write.intern_kind(task.kind), sqlite::Blob{task.payload}, unless(0, task.priority),
+               unless(usual_retries_max, task.retries_max), unless(usual_crashes_max, task.crashes_max),
+               unless(usual_timeout, stored(task.timeout)), unless(0, stored(task.retention)),
+               stored(task.deadline), stored(task.expires_at), unless_empty(headers), unless_empty(key));
+  return Changed::changed;
+}
+
+std::vector<Changed> move_all(Write& write, std::span<const Ref> refs, States from, std::string_view queue,
+                              TimePoint now) {
+  const std::int64_t number = write.intern_queue(queue);
+  std::vector<Changed> answers;
+  answers.reserve(refs.size());
+  for (const Ref& ref : refs) answers.push_back(move_task(write, ref, from, number, now));
+  return answers;
+}
+
+}  // namespace tidemill::sqlite_store
