@@ -25,6 +25,7 @@ constexpr std::array titles = {
     Title{"forbidden", "This is not allowed"},
     Title{"bad_host", "The server is not known by this name"},
     Title{"wrong_state", "The task's state doesn't allow it"},
+    Title{"changed", "It is another one by now"},
     Title{"lease_lost", "The lease is lost"},
     Title{"lock_held", "Somebody else has the lock"},
     Title{"idempotency_in_progress", "The same request is being carried out"},
@@ -32,7 +33,8 @@ constexpr std::array titles = {
     Title{"bad_filter", "The filter does not read"},
     Title{"bad_cursor", "The cursor is of another list"},
     Title{"bad_cron", "The schedule's spec does not read"},
-    Title{"too_many_streams", "Too many event streams are open"},
+    Title{"rate_limited", "The token has sent too many requests"},
+    Title{"too_many_streams", "Too many streams are open"},
     Title{"store_unready", "The store has not answered of late"},
     Title{"unique_conflict", "Another task holds the key"},
     Title{"conflict", "Something with that name exists"},
@@ -81,6 +83,8 @@ Problem to_problem(const Error& error) {
 Problem to_problem(int status, std::string_view why) {
   const std::string_view code = status == 413 || status == 431 ? "too_large"
                                 : status == 408                ? "too_slow"
+                                : status == 415                ? "unsupported_media_type"
+                                : status == 503                ? "store_unavailable"
                                                                : "invalid";
   return {status, std::string{code}, std::string{why}};
 }
@@ -94,6 +98,7 @@ std::string to_json(const Problem& problem) {
   writer.member("status", problem.status);
   writer.member("code", problem.code);
   if (!problem.detail.empty()) writer.member("detail", problem.detail);
+  if (problem.column > 0) writer.member("column", problem.column);
   if (!problem.mistakes.empty()) {
     writer.key("errors");
     writer.open('[');
@@ -110,8 +115,15 @@ std::string to_json(const Problem& problem) {
   return text;
 }
 
+void name_request(std::string& body, std::string_view id) {
+  body.pop_back();
+  body += ",\"request_id\":";
+  json::Writer{body}.write(id);
+  body += '}';
+}
+
 http::Response to_response(const Problem& problem) {
-  http::Response response{problem.status, "application/problem+json", {}, to_json(problem)};
+  http::Response response{problem.status, std::string{problem_type}, {}, to_json(problem)};
   for (const auto& header : problem.headers) response.headers.push_back(header);
   if (problem.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   if (problem.status == 503) response.headers.emplace_back("Retry-After", "1");

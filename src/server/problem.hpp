@@ -24,12 +24,17 @@ struct Problem {
   std::string detail = {};
   std::vector<Mistake> mistakes = {};
   http::Headers headers = {};  ///< That the answer has besides.
+  std::size_t column = 0;      ///< Of a text that doesn't read, from 1; zero: none.
 };
 
 Problem to_problem(const Error& error);
 Problem to_problem(const wire::BadValue& bad);
 /// A refusal of the transport: `status` says which.
 Problem to_problem(int status, std::string_view why);
+
+inline constexpr std::string_view problem_type = "application/problem+json";
+/// Puts the request's id into a problem's body.
+void name_request(std::string& body, std::string_view id);
 
 /// The object, as it stands in an answer or in one item of it.
 std::string to_json(const Problem& problem);

@@ -39,7 +39,7 @@ THIRD_PARTIES = {
     "openssl": {"core", "deliver", "drivers/redis"},
     "yaml-cpp": {"yaml"},
     "sqlite3.h": {"drivers/sqlite", "stores/sqlite"},
-    "zlib.h": {"core"},
+    "zlib.h": {"core", "drivers/http"},
 }
 STD_HEADERS = set("""
     algorithm any array atomic barrier bit bitset cassert cctype cerrno cfenv cfloat charconv chrono cinttypes climits

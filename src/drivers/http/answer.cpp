@@ -39,6 +39,7 @@ bool Stream::write(std::string_view bytes) {
   if (!waiting_.empty() && waiting_.size() + bytes.size() > waiting_max_) {
     waiting_.clear();
     over_ = true;
+    room_.notify_all();
   } else {
     waiting_ += bytes;
   }
@@ -46,9 +47,20 @@ bool Stream::write(std::string_view bytes) {
   return !over_;
 }
 
+bool Stream::write_or_wait(std::string_view bytes) {
+  std::unique_lock lock{mutex_};
+  room_.wait(lock,
+             [&] { return over_ || waiting_.empty() || waiting_.size() + bytes.size() <= waiting_max_; });
+  if (over_) return false;
+  waiting_ += bytes;
+  if (on_write_) on_write_();
+  return true;
+}
+
 void Stream::end() {
   const std::lock_guard lock{mutex_};
   over_ = true;
+  room_.notify_all();
   if (on_write_) on_write_();
 }
 

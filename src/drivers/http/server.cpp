@@ -21,6 +21,8 @@
 
 #include <pthread.h>
 
+#include "drivers/http/content_coding.hpp"
+
 namespace tidemill::http {
 
 namespace {
@@ -120,6 +122,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void pump();
   void end_stream();
   void refuse(beast::error_code error);
+  Response refusal(int status, std::string_view why) const;
   void linger(std::size_t reads);
   void close();
 
@@ -220,6 +223,11 @@ void Connection::handle() {
   request.body = std::move(message.body());
   request.peer = peer_;
   parser_.reset();
+  if (const auto wrong = decode_body(request.headers, request.body, server_.options.body_max)) {
+    Response response = refusal(wrong->status, wrong->why);
+    if (wrong->status == 415) response.headers.emplace_back("Accept-Encoding", "gzip");
+    return send(std::move(response));
+  }
   // Connections live and end on the server's thread: whoever answers hands his share of this one over.
   server_.handler(std::move(request),
                   Answer{[self = shared_from_this()](Response&& response) mutable {
@@ -260,6 +268,7 @@ void Connection::send(Response&& response) {
   if (!response.content_type.empty()) message_->set(bh::field::content_type, response.content_type);
   for (const auto& [name, value] : response.headers) message_->set(name, value);
   streamed_ = std::move(response.stream);
+  if (head_ && streamed_) std::exchange(streamed_, nullptr)->end();
   const bool keep = keep_ && !server_.stopping && !streamed_;
   message_->keep_alive(keep);
   const bool bodiless = response.status == 204 || response.status == 304;
@@ -306,6 +315,7 @@ void Connection::pump() {
   {
     const std::lock_guard lock{streamed_->mutex_};
     std::swap(chunk_, streamed_->waiting_);
+    streamed_->room_.notify_all();
     over = streamed_->over_;
   }
   if (chunk_.empty()) {
@@ -328,6 +338,7 @@ void Connection::end_stream() {
     const std::lock_guard lock{streamed_->mutex_};
     streamed_->over_ = true;
     streamed_->on_write_ = {};
+    streamed_->room_.notify_all();
   }
   streamed_.reset();
   close();
@@ -341,8 +352,12 @@ void Connection::refuse(beast::error_code error) {
   const Refused why = timed_out_ ? Refused{408, "the request did not come in time"} : refused(error);
   keep_ = false;
   head_ = false;
-  send(server_.options.refusal ? server_.options.refusal(why.status, why.why)
-                               : Response{why.status, "text/plain", {}, why.why});
+  send(refusal(why.status, why.why));
+}
+
+Response Connection::refusal(int status, std::string_view why) const {
+  if (server_.options.refusal) return server_.options.refusal(status, why);
+  return {status, "text/plain", {}, std::string{why}};
 }
 
 void Connection::linger(std::size_t reads) {

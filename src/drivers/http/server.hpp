@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -21,8 +22,8 @@ struct Request {
   std::string path = {};   ///< As sent, up to the '?'.
   std::string query = {};  ///< As sent, after the '?'.
   Headers headers = {};    ///< Names in lower case.
-  std::string body = {};
-  std::string peer = {};  ///< The other side's address, without its port.
+  std::string body = {};   ///< Unpacked, if it came as gzip.
+  std::string peer = {};   ///< The other side's address, without its port.
 
   /// The first one of that name (given in lower case); empty when there is none.
   std::string_view header(std::string_view name) const;
@@ -40,6 +41,9 @@ class Stream {
 
   /// Doesn't wait. False when the reader has gone or is too slow, which ends the stream.
   bool write(std::string_view bytes);
+  /// Waits for the reader where `write` would find him too slow. False when the stream is over. Not for the
+  /// server's thread.
+  bool write_or_wait(std::string_view bytes);
   /// Nothing more will come; what has been written still goes out.
   void end();
   bool over() const;
@@ -48,6 +52,7 @@ class Stream {
   friend class Connection;
   const std::size_t waiting_max_;
   mutable std::mutex mutex_;
+  std::condition_variable room_;
   std::string waiting_;             // Guarded by mutex_.
   bool over_ = false;               // Guarded by mutex_.
   std::function<void()> on_write_;  // Guarded by mutex_.
@@ -83,8 +88,8 @@ using Handler = std::function<void(Request&&, Answer)>;
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  std::uint16_t port = 0;  ///< Zero: any that is free.
-  std::size_t body_max = 8U << 20U;
+  std::uint16_t port = 0;            ///< Zero: any that is free.
+  std::size_t body_max = 8U << 20U;  ///< Also of what a gzip body unpacks to.
   std::uint32_t headers_max = 16U << 10U;
   std::size_t connections_max = 20'000;            ///< More are closed at once.
   std::chrono::milliseconds idle_timeout{75'000};  ///< Between two requests of a connection.
