@@ -199,9 +199,11 @@ struct Capabilities {
 struct Filter {
   std::string queue = {};
   std::string kind = {};  ///< Exact, or a prefix if it ends in '*'.
+  std::string id = {};    ///< Begins so.
   std::string group = {};
   std::string text = {};  ///< Somewhere in id, payload or error, byte by byte.
   States states = States::all();
+  std::optional<TimePoint> created_from = {};
   std::optional<TimePoint> created_before = {};
 };
 

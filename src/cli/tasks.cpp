@@ -11,6 +11,7 @@
 
 #include "cli/show.hpp"
 #include "cli/table.hpp"
+#include "wire/task_filter.hpp"
 #include "wire/values.hpp"
 
 namespace tidemill::cli {
@@ -21,6 +22,7 @@ constexpr const char* list_help = R"(Examples:
   tidemill tasks                                  # the first 50, by queue and state
   tidemill tasks --state archived --queue mail    # the dead letters of a queue
   tidemill tasks --kind 'image:*' --text cat.png  # whose kind begins so, with that in id, payload or error
+  tidemill tasks 'state:archived queue:mail created:-1h.. 421'   # the language of the API's q
   tidemill tasks show mail/0190a5e2-…             # all of one, with its attempts and their log lines
   tidemill tasks run --state archived --kind mail:send --all --yes
   tidemill tasks --all --json | jq .error
@@ -35,6 +37,7 @@ constexpr const char* show_help = R"(Examples:
 struct ListArguments {
   StoreOption store = {};
   FilterArguments filter = {};
+  std::string words = {};
   std::size_t limit = 50;
   std::string cursor = {};
   bool all = false;
@@ -67,10 +70,15 @@ void add_row(Table& table, const Task& task) {
              cut(one_line(note_of(task)), 100)});
 }
 
-int list(const ListArguments& arguments, const Io& io) {
+int list(ListArguments& arguments, const Io& io) {
+  if (!arguments.words.empty() && !arguments.filter.words.empty())
+    throw Usage{"give either FILTER or --filter"};
+  if (!arguments.words.empty()) arguments.filter.words = arguments.words;
   const auto store = open_store(arguments.store, Access::existing);
   Inspector inspector{*store};
-  TaskQuery query{.filter = arguments.filter.filter(), .cursor = arguments.cursor, .limit = arguments.limit};
+  TaskQuery query{.filter = arguments.filter.filter(inspector.now()),
+                  .cursor = arguments.cursor,
+                  .limit = arguments.limit};
   Table table{{"TASK", "STATE", "KIND", "RETRIES", "CREATED", "NOTE"}};
   std::size_t count = 0;
   do {
@@ -185,11 +193,12 @@ void add_show(Commands& commands, CLI::App& tasks) {
 
 }  // namespace
 
-Filter FilterArguments::filter() const {
-  Filter filter{.queue = queue.value_or(""),
-                .kind = kind.value_or(""),
-                .group = group.value_or(""),
-                .text = text.value_or("")};
+Filter FilterArguments::filter(TimePoint now) const {
+  Filter filter = wire::parse_filter(words, now);
+  if (queue) filter.queue = *queue;
+  if (kind) filter.kind = *kind;
+  if (group) filter.group = *group;
+  if (text) filter.text = *text;
   if (states.empty()) return filter;
   filter.states = {};
   for (const State state : states) filter.states = filter.states + state;
@@ -208,12 +217,15 @@ void add_filter(CLI::App& command, FilterArguments& filter) {
             });
   add_string(command, "--group", "NAME", filter.group, "Of this group");
   add_string(command, "--text", "TEXT", filter.text, "With this in id, payload or error");
+  add_string(command, "--filter", "WORDS", filter.words,
+             "state: queue: kind: id: group: text: created: and other words for the text");
 }
 
 void add_tasks(Commands& commands) {
   CLI::App& command = commands.add("tasks", "Lists tasks, shows them and acts on them", list_help);
   const auto arguments = std::make_shared<ListArguments>();
   add_store(command, arguments->store);
+  add_string(command, "FILTER", "", arguments->words, "As --filter");
   add_filter(command, arguments->filter);
   add_number(command, "--limit", arguments->limit, 1, 1000, "How many at most (50)");
   add_string(command, "--cursor", "TEXT", arguments->cursor, "Go on where an earlier list ended");

@@ -18,9 +18,11 @@ struct FilterArguments {
   std::optional<std::string> queue = {};
   std::optional<std::string> kind = {}, group = {}, text = {};
   std::vector<State> states = {};
+  std::string words = {};  ///< As the API's q: wire/task_filter.hpp.
 
-  Filter filter() const;
-  bool empty() const { return !queue && !kind && !group && !text && states.empty(); }
+  /// Throws Error{invalid}.
+  Filter filter(TimePoint now) const;
+  bool empty() const { return !queue && !kind && !group && !text && states.empty() && words.empty(); }
 };
 void add_filter(CLI::App& command, FilterArguments& filter);
 

@@ -119,7 +119,7 @@ int act_on_all(const ActArguments& arguments, const Io& io) {
     return true;
   };
   const BulkResult result =
-      inspector.act(action_of(arguments, inspector), arguments.filter.filter(), 500, progress);
+      inspector.act(action_of(arguments, inspector), arguments.filter.filter(inspector.now()), 500, progress);
   if (io.terminal) io.err << '\r';
   if (arguments.json) {
     io.out << json_line([&](json::Writer& writer) {

@@ -17,8 +17,10 @@ bool matches(const Filter& filter, const Task& task) {
     return field.find(filter.text) != std::string::npos;
   };
   return (filter.queue.empty() || task.ref.queue == filter.queue) && matches_kind(filter.kind, task.kind) &&
-         (filter.group.empty() || task.group == filter.group) && filter.states.has(task.state) &&
+         task.ref.id.starts_with(filter.id) && (filter.group.empty() || task.group == filter.group) &&
+         filter.states.has(task.state) &&
          (filter.text.empty() || contains(task.ref.id) || contains(task.payload) || contains(task.error)) &&
+         (!filter.created_from || (task.created_at && *task.created_at >= *filter.created_from)) &&
          (!filter.created_before || (task.created_at && *task.created_at < *filter.created_before));
 }
 

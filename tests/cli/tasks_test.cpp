@@ -28,6 +28,22 @@ TEST_F(TasksTest, ListsWhatMatches) {
   bad(2, R"(did you mean "pending"?)", "tasks", "--state", "pendng");
 }
 
+TEST_F(TasksTest, TheLanguageOfTheApiSaysWhichTasks) {
+  const std::string cat = enqueue("image:thumb", "cat.png", "--queue", "images");
+  enqueue("image:scale", "dog.png", "--queue", "images", "--delay", "1h");
+  enqueue("mail:send", "cat", "--id", "m1");
+  EXPECT_EQ(good("tasks", "queue:images created:-1h..", "--json").lines().size(), 2U);
+  EXPECT_EQ(good("tasks", "queue:images cat", "--json").lines().size(), 1U);
+  EXPECT_EQ(good("tasks", "id:m", "--json").lines().size(), 1U);
+  EXPECT_EQ(good("tasks", "created:..-1h", "--json").lines().size(), 0U);
+  EXPECT_EQ(good("tasks", "kind:image:*", "--state", "scheduled", "--json").lines().size(), 1U);
+  bad(1, "column 14: no store can look for \"worker\" yet", "tasks", "queue:images worker:w");
+  bad(1, "column 1: ", "tasks", "stat:held");
+  good("tasks", "hold", "--filter", "queue:images kind:image:t*", "--all", "--yes");
+  EXPECT_EQ(good("tasks", "state:held", "--json").objects().at(0).at("id").as_string(), cat);
+  EXPECT_EQ(good("tasks", "state:held", "--json").lines().size(), 1U);
+}
+
 TEST_F(TasksTest, TablesAreAlignedAndBreakForNoPayload) {
   enqueue("greet", "two\nlines \x1b[31m", "--id", "a");
   enqueue("greet:längst", "x", "--id", "bb", "--queue", "größe");

@@ -145,12 +145,15 @@ std::size_t Model::find() {
   if (chance(20)) filter.group = name("g", 2);
   if (chance(20)) filter.text = one_of(std::array{"t1", "xxx", "error", "7", "%"});
   if (chance(40)) filter.states = states();
+  if (chance(10)) filter.id = one_of(std::array{"1", "2", "t", "x"});
+  if (chance(20)) filter.created_from = clock_.now() - duration(60s);
   if (chance(20)) filter.created_before = clock_.now() - duration(60s);
   const std::size_t limit = 1 + below(40);
-  compare_list(filter, limit,
-               fmt::format("find queue={} kind={} group={} text={} states={:x} before={} by {}", filter.queue,
-                           filter.kind, filter.group, filter.text, filter.states.bits,
-                           describe::time(filter.created_before), limit));
+  compare_list(
+      filter, limit,
+      fmt::format("find queue={} kind={} id={} group={} text={} states={:x} from={} before={} by {}",
+                  filter.queue, filter.kind, filter.id, filter.group, filter.text, filter.states.bits,
+                  describe::time(filter.created_from), describe::time(filter.created_before), limit));
   return 1;
 }
 

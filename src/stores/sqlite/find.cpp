@@ -9,6 +9,7 @@
 
 #include <tidemill/error.hpp>
 
+#include "core/filter.hpp"
 #include "stores/sqlite/tasks.hpp"
 
 namespace tidemill::sqlite_store {
@@ -124,7 +125,7 @@ class Finder {
       ++looked_;
       Row row;
       read_row(rows, scope_, row);
-      const bool match = matches(row.task);
+      const bool match = matches(filter_, row.task);
       if (match && page_.tasks.size() == limit_) {
         more_ = true;
         return false;
@@ -136,22 +137,6 @@ class Finder {
       page_.tasks.push_back(std::move(row.task));
     }
     return true;
-  }
-
-  bool matches(const Task& task) const {
-    const auto contains = [&](const std::string& field) {
-      return field.find(filter_.text) != std::string::npos;
-    };
-    return matches_kind(task.kind) && (filter_.group.empty() || task.group == filter_.group) &&
-           (!filter_.created_before || *task.created_at < *filter_.created_before) &&
-           (filter_.text.empty() || contains(task.ref.id) || contains(task.payload) || contains(task.error));
-  }
-
-  bool matches_kind(std::string_view kind) const {
-    const std::string_view pattern = filter_.kind;
-    if (pattern.empty()) return true;
-    if (pattern.back() != '*') return kind == pattern;
-    return kind.starts_with(pattern.substr(0, pattern.size() - 1));
   }
 
   Page finish() {
