@@ -115,6 +115,17 @@ class Inspector {
   bool erase_schedule(std::string_view id);
   /// Enqueues the schedule's task now, besides its instants. None when there is no such schedule.
   std::optional<Enqueued> fire_schedule(std::string_view id);
+  /// The instants of a schedule from `from` to before `to`, `count_max` at most: what it would have fired
+  /// for, had nothing been missed. Throws Error{invalid} for one of `@every`, whose instants hang on when it
+  /// began.
+  static std::vector<TimePoint> schedule_instants(const Schedule& schedule, TimePoint from, TimePoint to,
+                                                  std::size_t count_max);
+  /// Enqueues the schedule's task once for each of these instants, besides those that fire and whatever its
+  /// overlap says; the task's header "schedule-instant" has the instant, in RFC 3339. Its id is made from
+  /// schedule and instant, and its unique key, unless the schedule has one, is kept for a day: a repeat makes
+  /// none twice. One answer each, in their order; none when there is no such schedule.
+  std::optional<std::vector<Enqueued>> backfill_schedule(std::string_view id,
+                                                         std::span<const TimePoint> instants);
 
   /// The store's time.
   TimePoint now();

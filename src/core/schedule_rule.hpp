@@ -73,6 +73,9 @@ class ScheduleRule {
 
   const Schedule& schedule() const noexcept { return schedule_; }
 
+  /// Of `@every`: its instants hang on when it began, and not on the calendar.
+  bool is_interval() const noexcept { return period_ > Duration::zero(); }
+
   /// The first instant after `t`, or `never`.
   TimePoint after(TimePoint t) const;
   /// When an instant fires: later by a share of the jitter that hangs on schedule and instant alone, and is

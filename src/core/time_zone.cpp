@@ -172,6 +172,20 @@ std::shared_ptr<const TimeZone> TimeZone::find(std::string_view name) {
                           suggestion(zones, name))};
 }
 
+std::vector<std::string> time_zone_names() {
+  // The library goes by the names of files, and some of those are no zones. They are read once.
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> found{"UTC"};
+    for (const date::time_zone& zone : database().zones) {
+      if (zone.name() != "UTC" && zone.name() != "localtime" && ZoneFile{zone.name()}.valid())
+        found.push_back(zone.name());
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+  }();
+  return names;
+}
+
 std::string_view time_zone_database_version() {
   // The library looks for a file that Debian does not have; the text form of the database says it as well.
   static const std::string version = [] {

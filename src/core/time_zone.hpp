@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tidemill {
 
@@ -32,5 +33,8 @@ class TimeZone {
   /// "UTC" needs no database. Never null. Throws Error{invalid} that names the zone and shows a right name.
   static std::shared_ptr<const TimeZone> find(std::string_view name);
 };
+
+/// All names that `TimeZone::find` takes, in order. Throws Error{invalid} when there is no database.
+std::vector<std::string> time_zone_names();
 
 }  // namespace tidemill

@@ -1,14 +1,17 @@
 #include <tidemill/inspector.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <utility>
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <tidemill/error.hpp>
 
+#include "core/digest.hpp"
 #include "core/rules.hpp"
 #include "core/schedule_rule.hpp"
 #include "engine/store_clock.hpp"
@@ -25,6 +28,8 @@ constexpr Duration step_budget = std::chrono::milliseconds{200};
 constexpr Duration clock_slack = std::chrono::milliseconds{1};
 /// A bulk act ends after so many tasks in a row that have had their turn.
 constexpr std::size_t passed_max = 10'000;
+/// How long it is known for which instants tasks have been made up.
+constexpr Duration backfill_window = std::chrono::hours{24};
 /// How often a schedule or task is read and written again when others change it at the same time.
 constexpr int put_tries = 10;
 
@@ -69,6 +74,12 @@ void refuse_read_only(const StoredSchedule& stored) {
   throw Error{ErrorKind::conflict,
               fmt::format("schedule \"{}\" belongs to the {}, which alone can change or fire it", stored.id,
                           stored.owner)};
+}
+
+/// The same for each repeat.
+std::string backfill_id(std::string_view schedule, TimePoint instant) {
+  constexpr std::size_t size = 32;
+  return sha256_hex(fmt::format("{} {}", schedule, instant.time_since_epoch().count())).substr(0, size);
 }
 
 /// Whether a stored rule says the same, in whatever words.
@@ -442,6 +453,50 @@ std::optional<Enqueued> Inspector::fire_schedule(std::string_view id) {
     answer.why = fmt::format("the last task of schedule \"{}\", {}, has not ended", id, answer.id);
   }
   return answer;
+}
+
+std::vector<TimePoint> Inspector::schedule_instants(const Schedule& schedule, TimePoint from, TimePoint to,
+                                                    std::size_t count_max) {
+  const ScheduleRule rule{schedule};
+  if (rule.is_interval()) {
+    throw Error{
+        ErrorKind::invalid,
+        fmt::format("schedule \"{}\": \"{}\" has no instants but those to come, so none can be made up for",
+                    schedule.id, schedule.spec)};
+  }
+  std::vector<TimePoint> instants;
+  for (TimePoint t = rule.after(from - Duration{1}); t < to && instants.size() < count_max; t = rule.after(t))
+    instants.push_back(t);
+  return instants;
+}
+
+std::optional<std::vector<Enqueued>> Inspector::backfill_schedule(std::string_view id,
+                                                                  std::span<const TimePoint> instants) {
+  const std::vector<StoredSchedule> all = impl_->stored_schedules();
+  const StoredSchedule* const stored = find_in(all, id);
+  if (stored == nullptr) return {};
+  const Schedule schedule = parse_rule(*stored).schedule;
+  const Capabilities& can = impl_->store.capabilities();
+  const auto unique_limit = can.limits.find(Feature::unique);
+  const bool has_keys = unique_limit == can.limits.end() || !unique_limit->second.absent;
+  std::vector<Task> tasks;
+  for (const TimePoint instant : instants) {
+    EnqueueOptions options = schedule.options;
+    options.id = backfill_id(id, instant);
+    options.headers.insert_or_assign(
+        "schedule-instant", fmt::format("{:%FT%TZ}", std::chrono::floor<std::chrono::seconds>(instant)));
+    // The id is free again as soon as the task has ended and is purged.
+    if (!options.unique && has_keys)
+      options.unique = Unique{.key = options.id, .window = backfill_window, .outlives_task = true};
+    tasks.push_back(rules::admit(schedule.kind, schedule.payload, options, can));
+  }
+  std::vector<Enqueued> answers;
+  const std::size_t step = std::max<std::size_t>(can.batch_max, 1);
+  for (std::span<const Task> rest{tasks}; !rest.empty(); rest = rest.subspan(std::min(step, rest.size()))) {
+    auto some = impl_->store.enqueue(rest.first(std::min(step, rest.size())), impl_->call());
+    std::ranges::move(some, std::back_inserter(answers));
+  }
+  return answers;
 }
 
 TimePoint Inspector::now() { return impl_->clock.call().now; }

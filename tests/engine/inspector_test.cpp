@@ -343,6 +343,44 @@ TEST_F(SchedulesTest, FiringByHandLeavesTheNextInstantAlone) {
   EXPECT_FALSE(inspector.fire_schedule("b"));
 }
 
+TEST_F(SchedulesTest, InstantsThatArePastAreMadeUpForOnce) {
+  Schedule schedule;
+  schedule.id = "nightly";
+  schedule.spec = "0 3 * * *";
+  schedule.zone = "Europe/Berlin";
+  schedule.kind = "report";
+  schedule.overlap = Overlap::skip;
+  inspector.put_schedule(schedule);
+  const TimePoint from = std::chrono::sys_days{std::chrono::year{2024} / 10 / 26};
+  const auto instants = Inspector::schedule_instants(schedule, from, from + 72h, 10);
+  ASSERT_EQ(instants.size(), 3U);
+  EXPECT_EQ(instants[0], from + 1h);
+  EXPECT_EQ(instants[1], from + 26h);  // The clock went back.
+  EXPECT_EQ(Inspector::schedule_instants(schedule, instants[0], instants[1], 10).size(), 1U);
+  EXPECT_EQ(Inspector::schedule_instants(schedule, from, from + 72h, 2).size(), 2U);
+
+  const auto made = inspector.backfill_schedule("nightly", instants);
+  ASSERT_TRUE(made.has_value());
+  ASSERT_EQ(made->size(), 3U);
+  for (const Enqueued& each : *made) EXPECT_EQ(each.put, Put::created);
+  const auto task = inspector.task({"default", made->at(1).id});
+  ASSERT_TRUE(task.has_value());
+  EXPECT_EQ(task->headers.at("schedule-instant"), "2024-10-27T02:00:00Z");
+
+  // Also when the first ones have ended and are gone.
+  for (const Enqueued& each : *made)
+    EXPECT_EQ(inspector.act(Act::erase, Ref{"default", each.id}), Changed::changed);
+  clock.advance(23h);
+  const auto again = inspector.backfill_schedule("nightly", instants);
+  for (const Enqueued& each : again.value()) EXPECT_EQ(each.put, Put::exists);
+  clock.advance(2h);
+  const auto later = inspector.backfill_schedule("nightly", instants);
+  for (const Enqueued& each : later.value()) EXPECT_EQ(each.put, Put::created);
+  EXPECT_FALSE(inspector.backfill_schedule("absent", instants));
+  schedule.spec = "@every 1h";
+  EXPECT_THROW((void)Inspector::schedule_instants(schedule, from, from + 72h, 10), Error);
+}
+
 TEST_F(SchedulesTest, AnErasedScheduleIsGone) {
   inspector.put_schedule(every("a"));
   EXPECT_TRUE(inspector.erase_schedule("a"));
