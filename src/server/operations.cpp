@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <condition_variable>
-#include <mutex>
 
 #include <fmt/format.h>
 
+#include "server/plan.hpp"
 #include "wire/action_json.hpp"
 #include "wire/task_filter.hpp"
 #include "wire/task_json.hpp"
@@ -20,95 +19,12 @@ using namespace std::chrono_literals;
 constexpr std::string_view queue = own_queue;
 constexpr std::string_view kind = "tidemill:operation";
 constexpr Duration kept = std::chrono::hours{24 * 7};
-constexpr std::int64_t ids_max = 1000;
-constexpr std::int64_t rate_max = 1'000'000;
-constexpr std::size_t step_max = 500;
 constexpr std::size_t samples = 5;
 
 constexpr std::string_view example =
     R"({"action":"run","q":"state:archived queue:mail","rate_per_s":500,"reason":"the relay is back"})";
-
-/// What is to be done, as it is asked for and as it is stored.
-struct Plan {
-  std::optional<Act> act = {};
-  wire::ActionParams params = {};
-  std::string q = {};
-  std::vector<std::string> ids = {};
-  std::string queue = {};  ///< Of the ids.
-  std::int64_t rate = 0;   ///< Tasks a second; zero: as fast as it goes.
-  std::string reason = {}, by = {};
-  bool everything = false;
-  bool dry_run = false;
-};
-
-using Member = wire::JsonMember<Plan>;
-constexpr std::array members = {
-    Member{"action", [](Plan& p, const wire::JsonValue& v) { p.act = wire::read_act(v); }},
-    Member{"params", [](Plan& p, const wire::JsonValue& v) { p.params = wire::read_params(v); }},
-    Member{"q", [](Plan& p, const wire::JsonValue& v) { p.q = v.text(); }},
-    Member{"ids",
-           [](Plan& p, const wire::JsonValue& v) {
-             p.ids = v.texts();
-             if (p.ids.size() > ids_max) v.refuse(fmt::format("has more than {} ids", ids_max));
-           }},
-    Member{"queue", [](Plan& p, const wire::JsonValue& v) { p.queue = v.text(); }},
-    Member{"rate_per_s", [](Plan& p, const wire::JsonValue& v) { p.rate = v.integer(1, rate_max); }},
-    Member{"reason", [](Plan& p, const wire::JsonValue& v) { p.reason = v.text(); }},
-    Member{"everything", [](Plan& p, const wire::JsonValue& v) { p.everything = v.truth(); }},
-    Member{"dry_run", [](Plan& p, const wire::JsonValue& v) { p.dry_run = v.truth(); }},
-    Member{"by", [](Plan& p, const wire::JsonValue& v) { p.by = v.text(); }},
-};
-
-Plan read_plan(const wire::JsonValue& value) {
-  Plan plan;
-  wire::read_members<Plan>(value, plan, members);
-  if (!plan.act) throw wire::BadValue{value.pointer() + "/action", "is missing"};
-  return plan;
-}
-
-/// Of a plan as it is stored: a delay has become a time.
-Action action_of(const Plan& plan) { return wire::to_action(*plan.act, plan.params, {}, "/params"); }
-
-void write_plan(json::Writer& writer, const Plan& plan) {
-  wire::write_action_members(writer, action_of(plan));
-  wire::member_text(writer, "q", plan.q);
-  if (!plan.ids.empty()) writer.member("ids", plan.ids);
-  wire::member_text(writer, "queue", plan.queue);
-  if (plan.rate > 0) writer.member("rate_per_s", plan.rate);
-  wire::member_text(writer, "reason", plan.reason);
-  if (plan.everything) writer.member("everything", true);
-  writer.member("by", plan.by);
-}
-
-struct Counts {
-  std::uint64_t changed = 0, skipped = 0;
-};
-
-Counts read_counts(std::string_view text) {
-  using CountMember = wire::JsonMember<Counts>;
-  static constexpr std::array counts = {
-      CountMember{"changed",
-                  [](Counts& c, const wire::JsonValue& v) {
-                    c.changed = static_cast<std::uint64_t>(v.integer(0, INT64_MAX));
-                  }},
-      CountMember{"skipped",
-                  [](Counts& c, const wire::JsonValue& v) {
-                    c.skipped = static_cast<std::uint64_t>(v.integer(0, INT64_MAX));
-                  }},
-  };
-  Counts found;
-  if (text.empty()) return found;
-  const wire::JsonDocument document{text};
-  wire::read_members<Counts>(document.root(), found, counts);
-  return found;
-}
-
-std::string text_of(const Counts& counts) {
-  return wire::object([&](json::Writer& writer) {
-    writer.member("changed", counts.changed);
-    writer.member("skipped", counts.skipped);
-  });
-}
+constexpr std::string_view backfill_example =
+    R"({"from":"2024-11-01T00:00:00Z","to":"2024-11-08T00:00:00Z","max":1000,"dry_run":true})";
 
 std::string_view state_of(const Task& task) {
   switch (task.state) {
@@ -125,14 +41,9 @@ std::string_view state_of(const Task& task) {
   }
 }
 
-Plan plan_of(const Task& task) {
-  const wire::JsonDocument document{task.payload};
-  return read_plan(document.root());
-}
-
 /// Of the tasks that it is about; empty: of all queues.
 std::string queue_of(const Plan& plan) {
-  return plan.ids.empty() ? wire::parse_filter(plan.q).queue : plan.queue;
+  return plan.ids.empty() && !plan.backfill ? wire::parse_filter(plan.q).queue : plan.queue;
 }
 
 void check_access(const Caller& caller, const std::string& queue_name) {
@@ -170,14 +81,6 @@ std::string describe(const Task& task) {
   return text;
 }
 
-/// False when it was told to stop meanwhile.
-bool pause(Context& context, Duration length) {
-  std::mutex mutex;
-  std::condition_variable_any wakes;
-  std::unique_lock lock{mutex};
-  return !wakes.wait_for(lock, context.stop_token(), length, [&] { return context.stop_requested(); });
-}
-
 std::vector<Ref> refs_of(const Plan& plan) {
   std::vector<Ref> refs;
   for (const std::string& id : plan.ids) refs.push_back({plan.queue, id});
@@ -204,6 +107,7 @@ void Operations::close() { worker_->stop(); }
 Outcome Operations::carry_out(Context& context) const {
   const Task& task = context.task();
   const Plan plan = plan_of(task);
+  if (plan.backfill) return carry_out_backfill(context);
   const Counts before = read_counts(task.progress);
   Counts counts = before;
   if (!plan.ids.empty()) {
@@ -214,18 +118,13 @@ Outcome Operations::carry_out(Context& context) const {
     return Outcome::success(text_of(counts));
   }
   const Filter filter = wire::parse_filter(plan.q);
-  const std::size_t step =
-      plan.rate == 0 ? step_max
-                     : std::clamp<std::size_t>(static_cast<std::size_t>(plan.rate) / 4, 1, step_max);
   std::size_t done = 0;
-  service_.inspector.act(action_of(plan), filter, step, [&](const BulkResult& result) {
+  service_.inspector.act(action_of(plan), filter, step_of(plan), [&](const BulkResult& result) {
     counts = {before.changed + result.changed, before.skipped + result.unchanged};
     context.progress(text_of(counts));
     if (context.stop_requested()) return false;
     const std::size_t now = result.changed + result.unchanged;
-    const std::size_t more = now - std::exchange(done, now);
-    if (plan.rate == 0 || more == 0) return true;
-    return pause(context, Duration{1s} * static_cast<std::int64_t>(more) / plan.rate);
+    return keep_rate(context, plan, now - std::exchange(done, now));
   });
   if (context.stop_requested()) return Outcome::failure("stopped before it was through");
   return Outcome::success(text_of(counts));
@@ -234,6 +133,10 @@ Outcome Operations::carry_out(Context& context) const {
 http::Response Operations::create(const Ask& ask) {
   const auto document = ask.body();
   Plan plan = read_plan(document.root());
+  if (plan.backfill || !plan.schedule.empty() || plan.from != TimePoint{} || plan.to != TimePoint{}) {
+    throw wire::BadValue{"/action",
+                         fmt::format("is made by POST {}/schedules/{{id}}/backfill, and not here", prefix)};
+  }
   if (!plan.by.empty()) throw wire::BadValue{"/by", "is said by the token; leave it out"};
   plan.by = ask.caller.name;
   if (!plan.ids.empty() && plan.queue.empty())
@@ -241,9 +144,9 @@ http::Response Operations::create(const Ask& ask) {
   if (!plan.ids.empty() && !plan.q.empty()) throw wire::BadValue{"/q", "give either q or ids"};
   Filter filter;
   try {
-    filter = wire::parse_filter(plan.q);
-  } catch (const Error& error) {
-    throw Problem{400, "bad_filter", error.what(), {{"/q", error.what()}}};
+    filter = wire::parse_filter(plan.q, service_.inspector.now());
+  } catch (const wire::FilterError& error) {
+    throw Problem{400, "bad_filter", error.what(), {{"/q", error.what()}}, {}, error.column()};
   }
   if (plan.ids.empty() && !plan.everything && wire::format_filter(filter).empty())
     throw wire::BadValue{"/q", "is empty; send \"everything\":true if all tasks are meant"};
@@ -341,13 +244,20 @@ void Operations::add_routes(Routes& routes) {
               .pattern = "/api/v1/operations",
               .summary = "Operations; those that have ended are kept for seven days",
               .roles = viewers,
-              .parameters = {"limit", "cursor"},
+              .parameters = {"limit", "cursor", "fields"},
               .handle = [this](const Ask& ask) { return list(ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/operations/{id}",
               .summary = "An operation, and how far it is",
               .roles = viewers,
+              .parameters = {"fields"},
               .handle = [this](const Ask& ask) { return show(ask); }});
+  routes.add({.method = "POST",
+              .pattern = "/api/v1/schedules/{id}/backfill",
+              .summary = "Enqueue the schedule's task for each of its instants in a time that is past",
+              .roles = operators,
+              .body = std::string{backfill_example},
+              .handle = [this](const Ask& ask) { return backfill(ask); }});
   struct Verb {
     const char* name;
     Act act;

@@ -29,12 +29,14 @@ class Operations {
 
  private:
   http::Response create(const Ask& ask);
+  http::Response backfill(const Ask& ask);
   http::Response enqueue(const std::string& plan, const std::string& seed);
   http::Response list(const Ask& ask);
   http::Response show(const Ask& ask);
   http::Response control(const Ask& ask, Act act);
   Task find(const Ask& ask) const;
   Outcome carry_out(Context& context) const;
+  Outcome carry_out_backfill(Context& context) const;
 
   Service& service_;
   Idempotency idempotency_;

@@ -1,8 +1,13 @@
 #include <algorithm>
+#include <memory>
+#include <mutex>
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include "core/schedule_rule.hpp"
+#include "core/time_zone.hpp"
+#include "server/etag.hpp"
 #include "server/idempotency.hpp"
 #include "server/service.hpp"
 #include "wire/admin_json.hpp"
@@ -18,20 +23,53 @@ constexpr std::string_view example =
     R"("task":{"kind":"report:build","queue":"reports","payload":{"days":1}}})";
 constexpr std::size_t preview_max = 50;
 
+struct Schedules {
+  explicit Schedules(Service& s) : service(s), idempotency(s) {}
+
+  Service& service;
+  Idempotency idempotency;
+  /// Held from the look at what If-Match is about to the write. Another server may still come between.
+  std::mutex writing;
+};
+using Shared = std::shared_ptr<Schedules>;
+
 ScheduleInfo get_schedule(const Service& service, const std::string& id) {
   auto found = service.inspector.schedule(id);
   if (!found) throw Problem{404, "not_found", fmt::format("there is no schedule \"{}\"", id)};
   return std::move(*found);
 }
 
+/// Of what people and programs change: not of the instants, which move on by themselves.
+std::string tag_of(const ScheduleInfo& info) {
+  return etag_of(fmt::format("{}\n{}\n{}", to_json(info.schedule), info.owner, info.paused));
+}
+
+void write_tagged(json::Writer& writer, const ScheduleInfo& info) {
+  writer.open('{');
+  wire::write_schedule_members(writer, info);
+  writer.member("etag", tag_of(info));
+  writer.close('}');
+}
+
 http::Response show(const Service& service, const Ask& ask, const std::string& id, int status) {
   const ScheduleInfo info = get_schedule(service, id);
   ask.caller.check_queue(info.schedule.options.queue);
-  return json_answer(status,
-                     wire::object([&](json::Writer& writer) { wire::write_schedule_members(writer, info); }));
+  std::string text;
+  json::Writer writer{text};
+  write_tagged(writer, info);
+  return tagged_answer(status, std::move(text), tag_of(info));
 }
 
-http::Response put(Service& service, const Ask& ask, const std::string& id) {
+/// The schedule that the path names, if the caller may change it and has seen it as it is.
+ScheduleInfo get_for_change(const Service& service, const Ask& ask) {
+  ScheduleInfo info = get_schedule(service, ask.path[0]);
+  ask.caller.check_queue(info.schedule.options.queue);
+  check_if_match(ask, tag_of(info));
+  return info;
+}
+
+http::Response put(Schedules& schedules, const Ask& ask, const std::string& id) {
+  Service& service = schedules.service;
   const auto document = ask.body();
   Schedule schedule = wire::read_schedule(document.root());
   if (!id.empty() && !schedule.id.empty() && schedule.id != id)
@@ -39,8 +77,10 @@ http::Response put(Service& service, const Ask& ask, const std::string& id) {
   if (!id.empty()) schedule.id = id;
   if (schedule.id.empty()) throw wire::BadValue{"/id", "is missing"};
   ask.caller.check_tasks_of(schedule.options.queue);
+  const std::lock_guard lock{schedules.writing};
   const auto before = service.inspector.schedule(schedule.id);
   if (before) ask.caller.check_queue(before->schedule.options.queue);
+  check_if_match(ask, before ? std::optional{tag_of(*before)} : std::nullopt);
   const bool there = before.has_value();
   if (there && id.empty()) {
     throw Problem{409, "conflict",
@@ -54,20 +94,22 @@ http::Response put(Service& service, const Ask& ask, const std::string& id) {
 }
 
 /// All schedules of an owner become those that are sent.
-http::Response sync(Service& service, const Ask& ask) {
+http::Response sync(Schedules& schedules, const Ask& ask) {
+  Service& service = schedules.service;
   const std::string owner{ask.parameter("owner")};
   if (owner.empty()) throw Problem{400, "invalid", "say whose schedules these are: ?owner=code:billing"};
   const auto document = ask.body();
-  std::vector<Schedule> schedules;
+  std::vector<Schedule> wanted;
   for (const wire::JsonValue& each : document.root().elements()) {
-    schedules.push_back(wire::read_schedule(each));
-    if (schedules.back().id.empty()) throw wire::BadValue{each.pointer() + "/id", "is missing"};
-    ask.caller.check_tasks_of(schedules.back().options.queue);
+    wanted.push_back(wire::read_schedule(each));
+    if (wanted.back().id.empty()) throw wire::BadValue{each.pointer() + "/id", "is missing"};
+    ask.caller.check_tasks_of(wanted.back().options.queue);
   }
+  const std::lock_guard lock{schedules.writing};
   for (const ScheduleInfo& each : service.inspector.schedules()) {
     if (each.owner == owner) ask.caller.check_queue(each.schedule.options.queue);
   }
-  const std::size_t changed = service.inspector.sync_schedules(owner, schedules);
+  const std::size_t changed = service.inspector.sync_schedules(owner, wanted);
   return json_answer(200, wire::object([&](json::Writer& writer) { writer.member("changed", changed); }));
 }
 
@@ -110,12 +152,19 @@ http::Response preview_of(Service& service, const Ask& ask) {
   wanted.schedule.id = "preview";
   wanted.schedule.kind = "preview";
   try {
+    const auto zone = TimeZone::find(wanted.schedule.zone);
     const auto instants = preview(wanted.schedule, wanted.from, wanted.count);
     return json_answer(200, wire::object([&](json::Writer& writer) {
                          writer.key("fires");
-                         wire::write_array(writer, instants, [](json::Writer& out, TimePoint at) {
+                         wire::write_array(writer, instants, [&](json::Writer& out, TimePoint at) {
+                           const auto second = std::chrono::floor<std::chrono::seconds>(at);
+                           const auto offset =
+                               std::chrono::floor<std::chrono::minutes>(zone->period(second).offset);
                            out.open('{');
                            wire::member_time(out, "at", at);
+                           out.member("local", fmt::format("{:%FT%T}", second + offset));
+                           out.member("offset", fmt::format("{}{:%H:%M}", offset < offset.zero() ? '-' : '+',
+                                                            std::chrono::abs(offset)));
                            out.close('}');
                          });
                        }));
@@ -125,46 +174,60 @@ http::Response preview_of(Service& service, const Ask& ask) {
   }
 }
 
-http::Response set_paused(Service& service, const Ask& ask, bool paused) {
-  ask.caller.check_queue(get_schedule(service, ask.path[0]).schedule.options.queue);
-  service.inspector.pause_schedule(ask.path[0], paused);
-  return show(service, ask, ask.path[0], 200);
+http::Response set_paused(Schedules& schedules, const Ask& ask, bool paused) {
+  const std::lock_guard lock{schedules.writing};
+  (void)get_for_change(schedules.service, ask);
+  schedules.service.inspector.pause_schedule(ask.path[0], paused);
+  return show(schedules.service, ask, ask.path[0], 200);
 }
 
-http::Response erase(Service& service, const Ask& ask) {
-  ask.caller.check_queue(get_schedule(service, ask.path[0]).schedule.options.queue);
-  service.inspector.erase_schedule(ask.path[0]);
+http::Response erase(Schedules& schedules, const Ask& ask) {
+  const std::lock_guard lock{schedules.writing};
+  (void)get_for_change(schedules.service, ask);
+  schedules.service.inspector.erase_schedule(ask.path[0]);
   return nothing();
 }
 
-void add_single_routes(Routes& routes, Service& service) {
+http::Response time_zones(const Ask& ask) {
+  std::vector<std::string> names = time_zone_names();
+  const std::string_view start = ask.parameter("prefix");
+  std::erase_if(names, [&](const std::string& name) { return !name.starts_with(start); });
+  return json_answer(200, wire::object([&](json::Writer& writer) {
+                       writer.member("version", time_zone_database_version());
+                       writer.member("items", names);
+                     }));
+}
+
+void add_single_routes(Routes& routes, const Shared& schedules) {
+  Service& service = schedules->service;
   const std::string one = "/api/v1/schedules/{id}";
   routes.add({.method = "GET",
               .pattern = one,
               .summary = "A schedule",
               .roles = viewers,
+              .parameters = {"fields"},
               .handle = [&service](const Ask& ask) { return show(service, ask, ask.path[0], 200); }});
   routes.add({.method = "PUT",
               .pattern = one,
-              .summary = "Make or change a schedule",
+              .summary = "Make or change a schedule; If-Match: only if it is as that ETag says",
               .roles = operators,
               .body = std::string{example},
-              .handle = [&service](const Ask& ask) { return put(service, ask, ask.path[0]); }});
+              .handle = [schedules](const Ask& ask) { return put(*schedules, ask, ask.path[0]); }});
   routes.add({.method = "DELETE",
               .pattern = one,
               .summary = "Delete a schedule; its tasks stay",
               .roles = operators,
-              .handle = [&service](const Ask& ask) { return erase(service, ask); }});
+              .handle = [schedules](const Ask& ask) { return erase(*schedules, ask); }});
   routes.add({.method = "POST",
               .pattern = one + "/pause",
               .summary = "The schedule fires no more until it is resumed",
               .roles = operators,
-              .handle = [&service](const Ask& ask) { return set_paused(service, ask, true); }});
+              .handle = [schedules](const Ask& ask) { return set_paused(*schedules, ask, true); }});
   routes.add({.method = "POST",
               .pattern = one + "/resume",
               .summary = "The schedule fires again",
               .roles = operators,
-              .handle = [&service](const Ask& ask) { return set_paused(service, ask, false); }});
+              .handle = [schedules](const Ask& ask) { return set_paused(*schedules, ask, false); }});
   routes.add({.method = "POST",
               .pattern = one + "/run",
               .summary = "Enqueue the schedule's task now, besides its instants",
@@ -175,25 +238,27 @@ void add_single_routes(Routes& routes, Service& service) {
 }  // namespace
 
 void add_schedule_routes(Routes& routes, Service& service) {
-  const auto idempotency = std::make_shared<Idempotency>(service);
+  const auto schedules = std::make_shared<Schedules>(service);
   routes.add({.method = "GET",
               .pattern = "/api/v1/schedules",
               .summary = "All schedules",
               .roles = viewers,
+              .parameters = {"fields"},
               .handle = [&service](const Ask& ask) {
                 auto all = service.inspector.schedules();
                 std::erase_if(all, [&](const ScheduleInfo& each) {
                   return !ask.caller.may_use(each.schedule.options.queue);
                 });
-                return json_answer(200, list_of(all, wire::write_schedule));
+                return json_answer(200, list_of(all, write_tagged));
               }});
   routes.add({.method = "POST",
               .pattern = "/api/v1/schedules",
               .summary = "Make a schedule",
               .roles = operators,
               .body = std::string{example},
-              .handle = [&service, idempotency](const Ask& ask) {
-                return idempotency->run(ask, [&](const std::string&) { return put(service, ask, ""); });
+              .handle = [schedules](const Ask& ask) {
+                return schedules->idempotency.run(
+                    ask, [&](const std::string&) { return put(*schedules, ask, ""); });
               }});
   routes.add({.method = "PUT",
               .pattern = "/api/v1/schedules",
@@ -201,7 +266,7 @@ void add_schedule_routes(Routes& routes, Service& service) {
               .roles = operators,
               .parameters = {"owner"},
               .body = fmt::format("[{}]", example),
-              .handle = [&service](const Ask& ask) { return sync(service, ask); }});
+              .handle = [schedules](const Ask& ask) { return sync(*schedules, ask); }});
   routes.add(
       {.method = "POST",
        .pattern = "/api/v1/schedules/preview",
@@ -209,7 +274,13 @@ void add_schedule_routes(Routes& routes, Service& service) {
        .roles = viewers,
        .body = R"({"spec":"30 2 * * *","zone":"Europe/Berlin","from":"2027-03-26T00:00:00Z","count":3})",
        .handle = [&service](const Ask& ask) { return preview_of(service, ask); }});
-  add_single_routes(routes, service);
+  routes.add({.method = "GET",
+              .pattern = "/api/v1/time-zones",
+              .summary = "The names of time zones that schedules may have",
+              .roles = viewers,
+              .parameters = {"prefix"},
+              .handle = time_zones});
+  add_single_routes(routes, schedules);
 }
 
 }  // namespace tidemill::server

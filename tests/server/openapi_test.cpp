@@ -118,7 +118,10 @@ TEST_F(OpenApiTest, ItsExamplesAreTaken) {
         if (!operation.as_object().contains("requestBody")) return;
         const std::string body =
             boost::json::serialize(operation.at_pointer("/requestBody/content/application~1json/example"));
-        const std::string at = path == "/api/v1/schedules/{id}" ? "/api/v1/schedules/nightly" : filled(path);
+        const std::string schedule = "/api/v1/schedules/{id}";
+        const std::string at = path.starts_with(schedule)
+                                   ? "/api/v1/schedules/nightly" + path.substr(schedule.size())
+                                   : filled(path);
         const Reply reply =
             send(method, at + (path == "/api/v1/schedules" && method == "PUT" ? "?owner=me" : ""), body);
         // A lock that nobody holds is a conflict, not a mistake.

@@ -131,8 +131,16 @@ TEST_F(SchedulesOverHttpTest, APreviewShowsWhenItWouldFire) {
   EXPECT_EQ(preview.status, 200) << preview.body;
   ASSERT_EQ(preview.count("/fires"), 4U);
   EXPECT_EQ(preview.text("/fires/0/at"), "2027-03-26T01:30:00Z");
+  EXPECT_EQ(preview.text("/fires/0/local"), "2027-03-26T02:30:00");
+  EXPECT_EQ(preview.text("/fires/0/offset"), "+01:00");
   EXPECT_EQ(preview.text("/fires/3/at"), "2027-03-29T00:30:00Z");
+  EXPECT_EQ(preview.text("/fires/3/local"), "2027-03-29T02:30:00");
+  EXPECT_EQ(preview.text("/fires/3/offset"), "+02:00");
   EXPECT_EQ(post("/schedules/preview", R"({"spec":"@hourly"})").count("/fires"), 10U);
+  EXPECT_EQ(post("/schedules/preview",
+                 R"({"spec":"@daily","zone":"America/St_Johns","from":"2027-01-01T00:00:00Z"})")
+                .text("/fires/0/offset"),
+            "-03:30");
   expect_problem(422, "bad_cron", post("/schedules/preview", R"({"spec":"61 * * * *"})"));
   expect_problem(422, "bad_cron", post("/schedules/preview", R"({"spec":"@sometimes"})"));
   expect_problem(422, "bad_cron", post("/schedules/preview", R"({"spec":"@daily","zone":"Mars/Olympus"})"));
@@ -142,6 +150,142 @@ TEST_F(SchedulesOverHttpTest, APreviewShowsWhenItWouldFire) {
   // Nothing comes for a day that never is.
   EXPECT_THAT(post("/schedules/preview", R"({"spec":"0 0 30 2 *"})").status, ::testing::AnyOf(200, 422));
   EXPECT_EQ(ids(), "");
+}
+
+// ---- Tags
+
+class ScheduleTagsTest : public SchedulesOverHttpTest {
+ protected:
+  Reply with(const std::string& match, const std::string& method, const std::string& target,
+             const std::string& body = "") const {
+    return send(method, "/api/v1" + target, body,
+                fmt::format("Content-Type: application/json\r\nIf-Match: {}\r\n", match));
+  }
+};
+
+TEST_F(ScheduleTagsTest, AChangeOfWhatOthersHaveChangedIsRefused) {
+  const std::string first = put("/schedules/a", schedule("a")).header("ETag");
+  EXPECT_EQ(first, fmt::format("\"{}\"", get("/schedules/a").text("/etag")));
+  EXPECT_EQ(get("/schedules").text("/items/0/etag"), get("/schedules/a").text("/etag"));
+  const Reply second = with(first, "PUT", "/schedules/a", schedule("a", "0 4 * * *"));
+  EXPECT_EQ(second.status, 200) << second.body;
+  EXPECT_NE(second.header("ETag"), first);
+  const Reply late = with(first, "PUT", "/schedules/a", schedule("a", "0 5 * * *"));
+  expect_problem(412, "changed", late);
+  EXPECT_EQ(late.header("ETag"), second.header("ETag"));
+  EXPECT_EQ(get("/schedules/a").text("/spec"), "0 4 * * *");
+  expect_problem(412, "changed", with(first, "POST", "/schedules/a/pause"));
+  expect_problem(412, "changed", with(first, "DELETE", "/schedules/a"));
+  const Reply paused = with(second.header("ETag"), "POST", "/schedules/a/pause");
+  EXPECT_EQ(paused.status, 200);
+  EXPECT_NE(paused.header("ETag"), second.header("ETag"));
+  const std::string list = fmt::format("{}, {}", first, paused.header("ETag"));
+  EXPECT_EQ(with(list, "POST", "/schedules/a/resume").header("ETag"), second.header("ETag"));
+  EXPECT_EQ(with("*", "PUT", "/schedules/a", schedule("a")).header("ETag"), first);
+  EXPECT_EQ(with(first, "DELETE", "/schedules/a").status, 204);
+}
+
+TEST_F(ScheduleTagsTest, WhatIsNotThereMatchesNoTag) {
+  expect_problem(412, "changed", with("*", "PUT", "/schedules/a", schedule("a")));
+  expect_problem(412, "changed", with("\"x\"", "PUT", "/schedules/a", schedule("a")));
+  expect_problem(404, "not_found", with("*", "DELETE", "/schedules/a"));
+  const std::string tag = put("/schedules/a", schedule("a")).header("ETag");
+  expect_problem(412, "changed", with("W/" + tag, "DELETE", "/schedules/a"));
+  expect_problem(400, "invalid", with("abc", "DELETE", "/schedules/a"));
+}
+
+// ---- Backfills
+
+class BackfillTest : public SchedulesOverHttpTest {
+ protected:
+  Reply done(const Reply& made) const {
+    Reply operation;
+    EXPECT_EQ(made.status, 202) << made.body;
+    EXPECT_TRUE(eventually([&] {
+      operation = get(made.header("Location").substr(7));
+      return operation.text("/state") == "done";
+    })) << operation.body;
+    return operation;
+  }
+  static std::string week(const std::string& more = "") {
+    return fmt::format(R"({{"from":"2024-11-01T00:00:00Z","to":"2024-11-08T00:00:00Z"{}}})", more);
+  }
+};
+
+TEST_F(BackfillTest, EachInstantOfATimeThatIsPastGetsATaskOnce) {
+  put("/schedules/a",
+      R"({"spec":"0 3 * * *","overlap":"skip","task":{"kind":"report","queue":"r","payload":{"n":1}}})");
+  const Reply estimate = post("/schedules/a/backfill", week(R"(,"dry_run":true)"));
+  EXPECT_EQ(estimate.status, 200) << estimate.body;
+  EXPECT_EQ(estimate.number("/estimate/n"), 7);
+  EXPECT_TRUE(estimate.at("/estimate/exact").as_bool());
+  EXPECT_EQ(estimate.text("/instants/0"), "2024-11-01T03:00:00Z");
+  EXPECT_EQ(get("/tasks/count?queue=r").number("/n"), 0);
+
+  const Reply operation = done(post("/schedules/a/backfill", week(R"(,"reason":"the disk was full")")));
+  EXPECT_EQ(operation.text("/action"), "backfill");
+  EXPECT_EQ(operation.text("/schedule"), "a");
+  EXPECT_EQ(operation.text("/reason"), "the disk was full");
+  EXPECT_EQ(operation.number("/changed"), 7);
+  const Reply tasks = get("/tasks?queue=r&detail=full");
+  ASSERT_EQ(tasks.count("/items"), 7U);
+  std::set<std::string> instants;
+  for (std::size_t i = 0; i < 7; ++i)
+    instants.insert(tasks.text(fmt::format("/items/{}/headers/schedule-instant", i)));
+  EXPECT_EQ(instants.size(), 7U);
+  EXPECT_TRUE(instants.contains("2024-11-07T03:00:00Z"));
+  EXPECT_EQ(tasks.text("/items/0/payload/text"), R"({"n":1})");
+
+  // Also when they are gone.
+  post("/operations", R"({"action":"erase","q":"queue:r"})");
+  EXPECT_TRUE(eventually([&] { return get("/tasks/count?queue=r").number("/n") == 0; }));
+  const Reply again = done(post("/schedules/a/backfill", week()));
+  EXPECT_EQ(again.number("/changed"), 0);
+  EXPECT_EQ(again.number("/skipped"), 7);
+  EXPECT_EQ(get("/tasks/count?queue=r").number("/n"), 0);
+}
+
+TEST_F(BackfillTest, ALongOneIsMadeInSteps) {
+  put("/schedules/m", R"({"spec":"* * * * *","task":{"kind":"a","queue":"r"}})");
+  const Reply operation = done(
+      post("/schedules/m/backfill",
+           R"({"from":"2024-11-01T00:00:00Z","to":"2024-11-01T05:00:00Z","max":300,"rate_per_s":100000})"));
+  EXPECT_EQ(operation.number("/changed"), 300);
+  EXPECT_EQ(get("/tasks/count?queue=r").number("/n"), 300);
+}
+
+TEST_F(BackfillTest, WhatIsWrongWithABackfillIsSaid) {
+  put("/schedules/a", schedule("a"));
+  put("/schedules/i", schedule("i", "@every 1h"));
+  expect_problem(404, "not_found", post("/schedules/absent/backfill", week()));
+  expect_mistake("/from", "is missing", post("/schedules/a/backfill", "{}"));
+  expect_mistake(
+      "/to", "after from",
+      post("/schedules/a/backfill", R"({"from":"2024-11-02T00:00:00Z","to":"2024-11-01T00:00:00Z"})"));
+  expect_mistake(
+      "/to", "still to come",
+      post("/schedules/a/backfill", R"({"from":"2024-11-02T00:00:00Z","to":"2999-11-01T00:00:00Z"})"));
+  expect_mistake("/to", "more than 3 instants", post("/schedules/a/backfill", week(R"(,"max":3)")));
+  const Reply some = post("/schedules/a/backfill", week(R"(,"max":3,"dry_run":true)"));
+  EXPECT_EQ(some.number("/estimate/n"), 3);
+  EXPECT_FALSE(some.at("/estimate/exact").as_bool());
+  const Reply interval = post("/schedules/i/backfill", week());
+  expect_problem(400, "invalid", interval);
+  EXPECT_THAT(interval.text("/detail"), HasSubstr("@every 1h"));
+  expect_mistake("/action", "/backfill", post("/operations", R"({"action":"backfill"})"));
+  expect_mistake("/action", "/backfill", post("/operations", R"({"action":"run","q":"x","schedule":"a"})"));
+}
+
+// ---- Time zones
+
+TEST_F(SchedulesOverHttpTest, TimeZonesAreListed) {
+  const Reply all = get("/time-zones");
+  EXPECT_GT(all.count("/items"), 300U);
+  EXPECT_NE(all.text("/version"), "");
+  EXPECT_THAT(all.body, HasSubstr("\"UTC\""));
+  EXPECT_EQ(get("/time-zones?prefix=Europe/Berl").at("/items"), boost::json::parse(R"(["Europe/Berlin"])"));
+  for (const char* name : {"localtime", "posixrules", "zone.tab"})
+    EXPECT_THAT(all.body, ::testing::Not(HasSubstr(fmt::format("\"{}\"", name))));
 }
 
 }  // namespace
