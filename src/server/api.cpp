@@ -13,6 +13,8 @@
 
 #include "core/uuid.hpp"
 #include "server/events.hpp"
+#include "server/export.hpp"
+#include "server/fields.hpp"
 #include "server/intake.hpp"
 #include "server/lock_routes.hpp"
 #include "server/metrics.hpp"
@@ -55,6 +57,7 @@ struct Api::Impl {
   boost::asio::thread_pool pool;
   Metrics metrics;
   Intake intake;
+  Exports exports;
   RemoteRoutes remote;
   LockRoutes locks;
   Waits waits;
@@ -76,6 +79,8 @@ Api::Impl::Impl(Store& store, ApiOptions o)
              [this](std::function<http::Response()> work, const http::Answer& answer) {
                later(std::move(work), answer);
              }),
+      exports(service, [this](std::function<http::Response()> work,
+                              const http::Answer& answer) { later(std::move(work), answer); }),
       remote(service),
       locks(service),
       waits(service),
@@ -88,6 +93,7 @@ Api::Impl::Impl(Store& store, ApiOptions o)
 void Api::Impl::add_routes() {
   intake.add_routes(routes);  // First, as it is asked for most.
   remote.add_routes(routes);
+  exports.add_routes(routes);  // Before /tasks/{id}.
   add_task_routes(routes, service);
   waits.add_routes(routes);
   add_act_routes(routes, service);
@@ -167,7 +173,13 @@ void Api::Impl::begin(http::Request&& request, const http::Answer& answer) {
   if (match.route->begin) {
     match.route->begin(std::move(ask), answer);
   } else {
-    later([route = match.route, ask = std::move(ask)] { return route->handle(ask); }, answer);
+    // A route that takes no fields has refused them already.
+    later(
+        [route = match.route, ask = std::move(ask)] {
+          const Fields fields{ask.parameter("fields")};
+          return fields.narrow(route->handle(ask));
+        },
+        answer);
   }
 }
 
@@ -188,6 +200,7 @@ http::Answer Api::Impl::tagged(const http::Request& request, const http::Answer&
                              {"us", std::to_string(std::chrono::duration_cast<Duration>(took).count())},
                              {"id", id}});
         }
+        if (response.content_type == problem_type) name_request(response.body, id);
         if (response.status != 0) response.headers.emplace_back("X-Request-Id", id);
         answer(std::move(response));
       },
@@ -218,6 +231,7 @@ void Api::drain() {
   impl_->remote.close();
   impl_->waits.close();
   impl_->events.close();
+  impl_->exports.close();
 }
 
 void Api::close() {

@@ -1,4 +1,7 @@
 #include <algorithm>
+#include <array>
+#include <functional>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -9,10 +12,29 @@ namespace tidemill::server {
 
 namespace {
 
-std::vector<QueueInfo> visible_queues(const Service& service, const Ask& ask) {
-  std::vector<QueueInfo> queues = service.inspector.queues();
-  std::erase_if(queues, [&](const QueueInfo& queue) { return !ask.caller.may_use(queue.name); });
-  return queues;
+std::uint64_t backlog_of(const QueueInfo& queue) {
+  std::uint64_t backlog = 0;
+  for (const auto& [state, count] : queue.counts) {
+    if (state == State::pending || state == State::scheduled || state == State::retry) backlog += count;
+  }
+  return backlog;
+}
+
+http::Response list_queues(const Service& service, const Ask& ask) {
+  const std::string_view part = ask.parameter("q");
+  const std::string_view order = ask.parameter("sort", "name");
+  std::vector<QueueInfo> queues = service.inspector.queues();  // By name.
+  std::erase_if(queues, [&](const QueueInfo& queue) {
+    return !ask.caller.may_use(queue.name) || queue.name.find(part) == std::string::npos;
+  });
+  if (order == "backlog") {
+    std::ranges::stable_sort(queues, std::greater{}, backlog_of);
+  } else if (order == "oldest") {
+    std::ranges::stable_sort(queues, std::greater{}, &QueueInfo::oldest);
+  } else if (order != "name") {
+    throw Problem{400, "invalid", fmt::format("sort is \"{}\"; it must be name, backlog or oldest", order)};
+  }
+  return json_answer(200, list_of(queues, wire::write_queue));
 }
 
 http::Response show_queue(const Service& service, const Ask& ask) {
@@ -38,20 +60,49 @@ http::Response set_paused(Service& service, const Ask& ask, bool paused) {
   return nothing();
 }
 
+/// Those of a list that are names, and all there are that its globs match.
+http::Response set_many_paused(Service& service, const Ask& ask, bool paused) {
+  struct Body {
+    std::vector<std::string> queues = {};
+  };
+  static constexpr std::array members = {
+      wire::JsonMember<Body>{"queues", [](Body& b, const wire::JsonValue& v) { b.queues = v.texts(); }}};
+  const auto document = ask.body();
+  Body body;
+  wire::read_members<Body>(document.root(), body, members);
+  if (body.queues.empty())
+    throw wire::BadValue{"/queues", "names no queue; write for instance [\"mail\",\"img:*\"]"};
+  std::set<std::string> names;
+  for (const std::string& name : body.queues) {
+    if (name.find('*') != std::string::npos) continue;
+    ask.caller.check_queue(name);
+    names.insert(name);
+  }
+  const Caller wanted{.queues = body.queues};
+  for (const QueueInfo& queue : service.inspector.queues()) {
+    if (wanted.may_use(queue.name) && ask.caller.may_use(queue.name)) names.insert(queue.name);
+  }
+  for (const std::string& name : names)
+    paused ? service.inspector.pause(name) : service.inspector.resume(name);
+  return json_answer(200, wire::object([&](json::Writer& writer) {
+                       writer.member("queues", std::vector<std::string>{names.begin(), names.end()});
+                     }));
+}
+
 }  // namespace
 
 void add_queue_routes(Routes& routes, Service& service) {
   routes.add({.method = "GET",
               .pattern = "/api/v1/queues",
-              .summary = "All queues with their counts",
+              .summary = "All queues with their counts; q: a part of the name; sort: name, backlog or oldest",
               .roles = viewers,
-              .handle = [&service](const Ask& ask) {
-                return json_answer(200, list_of(visible_queues(service, ask), wire::write_queue));
-              }});
+              .parameters = {"q", "sort", "fields"},
+              .handle = [&service](const Ask& ask) { return list_queues(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/queues/{queue}",
               .summary = "A queue with its counts",
               .roles = viewers,
+              .parameters = {"fields"},
               .handle = [&service](const Ask& ask) { return show_queue(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/queues/{queue}/groups",
@@ -59,6 +110,16 @@ void add_queue_routes(Routes& routes, Service& service) {
               .roles = viewers,
               .parameters = {"after", "limit"},
               .handle = [&service](const Ask& ask) { return list_groups(service, ask); }});
+  for (const bool paused : {true, false}) {
+    routes.add(
+        {.method = "POST",
+         .pattern = paused ? "/api/v1/queues/pause" : "/api/v1/queues/resume",
+         .summary =
+             paused ? "Pause many queues, by names and globs" : "Resume many queues, by names and globs",
+         .roles = operators,
+         .body = R"({"queues":["mail","img:*"]})",
+         .handle = [&service, paused](const Ask& ask) { return set_many_paused(service, ask, paused); }});
+  }
   routes.add({.method = "POST",
               .pattern = "/api/v1/queues/{queue}/pause",
               .summary = "Nothing is claimed from the queue until it is resumed",

@@ -37,6 +37,11 @@ void add_worker_routes(Routes& routes, Service& service);
 void add_stat_routes(Routes& routes, Service& service);
 void add_port_routes(Routes& routes, Service& service);
 
+/// The parameters of the query that say which tasks, and some more.
+std::vector<std::string> with_filter(std::initializer_list<std::string> more);
+/// What these parameters say. Throws Problem{400, "bad_filter"}, or {403} for a queue that isn't the
+/// caller's.
+Filter filter_of(const Service& service, const Ask& ask);
 /// Of the path: an id, and the queue that the query names, or the one that has such a task. Throws Problem
 /// when there is none, or several, or the caller may not see it.
 Ref find_task(const Service& service, const Ask& ask);

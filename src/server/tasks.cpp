@@ -18,28 +18,6 @@ constexpr std::size_t attempts_shown = 20;
 constexpr std::size_t refs_max = 1000;
 constexpr Duration count_budget = std::chrono::milliseconds{500};
 
-const std::vector<std::string> filter_parameters = {"q",    "queue", "kind",          "group",
-                                                    "text", "state", "created_before"};
-
-std::vector<std::string> with_filter(std::initializer_list<std::string> more) {
-  std::vector<std::string> all = filter_parameters;
-  all.insert(all.end(), more);
-  return all;
-}
-
-Filter filter_of(const Ask& ask) {
-  try {
-    Filter filter = wire::parse_filter(ask.parameter("q"));
-    for (const std::string_view name : {"queue", "kind", "group", "text", "state", "created_before"}) {
-      if (const auto value = ask.parameter(name); !value.empty()) wire::set_filter(filter, name, value);
-    }
-    if (!filter.queue.empty()) ask.caller.check_queue(filter.queue);
-    return filter;
-  } catch (const Error& error) {
-    throw Problem{400, "bad_filter", error.what()};
-  }
-}
-
 /// What an operator may do to it as it is.
 void write_actions(json::Writer& writer, const Task& task) {
   std::vector<std::string> names;
@@ -61,7 +39,7 @@ wire::Detail detail_of(const Ask& ask) {
 }
 
 http::Response list_tasks(Service& service, const Ask& ask) {
-  const TaskQuery query{.filter = filter_of(ask),
+  const TaskQuery query{.filter = filter_of(service, ask),
                         .cursor = std::string{ask.parameter("cursor")},
                         .limit = static_cast<std::size_t>(ask.number("limit", 50, 1, 1000))};
   Page page = get_page(service, query);
@@ -103,10 +81,10 @@ http::Response get_many(Service& service, const Ask& ask) {
 
 /// By counters where only queue and states are asked for; else by looking, within a budget.
 http::Response count_tasks(Service& service, const Ask& ask) {
-  const Filter filter = filter_of(ask);
+  const Filter filter = filter_of(service, ask);
   std::uint64_t count = 0;
   bool exact = true;
-  if (filter.kind.empty() && filter.group.empty() && filter.text.empty() && !filter.created_before) {
+  if (wire::format_filter(filter) == wire::format_filter({.queue = filter.queue, .states = filter.states})) {
     for (const QueueInfo& queue : service.inspector.queues()) {
       if (!filter.queue.empty() && queue.name != filter.queue) continue;
       if (!ask.caller.may_use(queue.name)) continue;
@@ -133,23 +111,53 @@ http::Response list_attempts(Service& service, const Ask& ask) {
   return json_answer(200, list_of(service.inspector.attempts(find_task(service, ask)), wire::write_attempt));
 }
 
+struct Logged {
+  std::int32_t attempt = 0;
+  const LogLine* line = nullptr;
+};
+
+/// The last of the lines that are wanted, oldest first.
+std::vector<Logged> wanted_lines(const Ask& ask, const std::vector<Attempt>& attempts) {
+  static constexpr std::array levels = {Level::debug, Level::info, Level::warning, Level::error};
+  const std::int64_t only = ask.number("attempt", 0, 0, INT32_MAX);
+  const auto tail = static_cast<std::size_t>(ask.number("tail", INT32_MAX, 1, INT32_MAX));
+  Level least = Level::debug;
+  if (const auto name = ask.parameter("level"); !name.empty()) {
+    try {
+      least = wire::parse_name<Level>("level", name, levels);
+    } catch (const Error& error) {
+      throw Problem{400, "invalid", error.what()};
+    }
+  }
+  std::vector<Logged> lines;
+  for (const Attempt& attempt : attempts) {
+    if (only != 0 && attempt.number != only) continue;
+    for (const LogLine& line : attempt.logs) {
+      if (line.level >= least) lines.push_back({attempt.number, &line});
+    }
+  }
+  lines.erase(lines.begin(), lines.end() - static_cast<std::ptrdiff_t>(std::min(tail, lines.size())));
+  return lines;
+}
+
 http::Response list_logs(Service& service, const Ask& ask) {
   const auto attempts = service.inspector.attempts(find_task(service, ask));
-  const std::int64_t wanted = ask.number("attempt", 0, 0, INT32_MAX);
+  const std::vector<Logged> lines = wanted_lines(ask, attempts);
+  if (ask.request->header("accept").starts_with("text/plain")) {
+    std::string text;
+    for (const auto& [attempt, line] : lines)
+      text += fmt::format("{} {} {:<7} {}\n", wire::format_time(line->at), attempt, to_string(line->level),
+                          line->text);
+    return {200, "text/plain; charset=utf-8", {{"X-Content-Type-Options", "nosniff"}}, std::move(text)};
+  }
   return json_answer(200, wire::object([&](json::Writer& writer) {
                        writer.key("lines");
-                       writer.open('[');
-                       for (const Attempt& attempt : attempts) {
-                         if (wanted != 0 && attempt.number != wanted) continue;
-                         for (const LogLine& line : attempt.logs) {
-                           writer.comma();
-                           writer.open('{');
-                           writer.member("attempt", attempt.number);
-                           wire::write_log_members(writer, line);
-                           writer.close('}');
-                         }
-                       }
-                       writer.close(']');
+                       wire::write_array(writer, lines, [](json::Writer& out, const Logged& each) {
+                         out.open('{');
+                         out.member("attempt", each.attempt);
+                         wire::write_log_members(out, *each.line);
+                         out.close('}');
+                       });
                      }));
 }
 
@@ -162,6 +170,31 @@ http::Response raw(const std::string& bytes) {
 }
 
 }  // namespace
+
+std::vector<std::string> with_filter(std::initializer_list<std::string> more) {
+  std::vector<std::string> all = {"q",     "state", "queue",        "kind",          "id",
+                                  "group", "text",  "created_from", "created_before"};
+  all.insert(all.end(), more);
+  return all;
+}
+
+Filter filter_of(const Service& service, const Ask& ask) {
+  Filter filter;
+  try {
+    filter = wire::parse_filter(ask.parameter("q"), service.inspector.now());
+    for (const std::string_view name :
+         {"queue", "kind", "id", "group", "text", "state", "created_from", "created_before"}) {
+      if (const auto value = ask.parameter(name); !value.empty()) wire::set_filter(filter, name, value);
+    }
+  } catch (const wire::FilterError& error) {
+    throw Problem{400, "bad_filter", error.what(), {}, {}, error.column()};
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::invalid) throw;
+    throw Problem{400, "bad_filter", error.what()};
+  }
+  if (!filter.queue.empty()) ask.caller.check_queue(filter.queue);
+  return filter;
+}
 
 Ref find_task(const Service& service, const Ask& ask) {
   const std::string& id = ask.path[0];
@@ -221,13 +254,13 @@ void add_task_routes(Routes& routes, Service& service) {
               .pattern = "/api/v1/tasks",
               .summary = "Tasks, a page at a time, in the order in which they run; detail: brief or full",
               .roles = viewers,
-              .parameters = with_filter({"limit", "cursor", "detail"}),
+              .parameters = with_filter({"limit", "cursor", "detail", "fields"}),
               .handle = [&service](const Ask& ask) { return list_tasks(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/tasks/count",
               .summary = "How many tasks match",
               .roles = viewers,
-              .parameters = filter_parameters,
+              .parameters = with_filter({}),
               .handle = [&service](const Ask& ask) { return count_tasks(service, ask); }});
   routes.add({.method = "POST",
               .pattern = "/api/v1/tasks/get",
@@ -239,7 +272,7 @@ void add_task_routes(Routes& routes, Service& service) {
               .pattern = "/api/v1/tasks/{id}",
               .summary = "A task, with all that is known of it",
               .roles = viewers + producers,
-              .parameters = {"queue"},
+              .parameters = {"queue", "fields"},
               .handle = [&service](const Ask& ask) {
                 return show_task(service, get_task(service, find_task(service, ask)));
               }});
@@ -247,13 +280,13 @@ void add_task_routes(Routes& routes, Service& service) {
               .pattern = "/api/v1/tasks/{id}/attempts",
               .summary = "The attempts that are kept, oldest first",
               .roles = viewers,
-              .parameters = {"queue"},
+              .parameters = {"queue", "fields"},
               .handle = [&service](const Ask& ask) { return list_attempts(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/tasks/{id}/logs",
-              .summary = "What the attempts that are kept have logged",
+              .summary = "What the attempts that are kept have logged; as text with Accept: text/plain",
               .roles = viewers,
-              .parameters = {"queue", "attempt"},
+              .parameters = {"queue", "attempt", "level", "tail"},
               .handle = [&service](const Ask& ask) { return list_logs(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/tasks/{id}/payload",

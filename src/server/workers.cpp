@@ -50,6 +50,7 @@ void add_worker_routes(Routes& routes, Service& service) {
               .pattern = "/api/v1/workers",
               .summary = "Workers that have beaten within the last minute",
               .roles = viewers,
+              .parameters = {"fields"},
               .handle = [&service](const Ask& ask) {
                 return json_answer(200, list_of(visible_workers(service, ask), wire::write_worker));
               }});
@@ -57,6 +58,7 @@ void add_worker_routes(Routes& routes, Service& service) {
               .pattern = "/api/v1/workers/{id}",
               .summary = "A worker",
               .roles = viewers,
+              .parameters = {"fields"},
               .handle = [&service](const Ask& ask) { return show_worker(service, ask); }});
   struct Verb {
     Signal signal;

@@ -163,6 +163,12 @@ TEST_P(CatalogContract, Port_EachFieldOfAFilterSelects) {
   EXPECT_THAT(ids({.text = "oun"}), ElementsAre("young"));
   EXPECT_THAT(ids({.states = States{State::retry} + State::held}), ElementsAre("kind", "payload"));
   EXPECT_THAT(ids({.states = States{}}), IsEmpty());
+  EXPECT_THAT(ids({.id = "pay"}), ElementsAre("payload"));
+  EXPECT_THAT(ids({.id = "payload"}), ElementsAre("payload"));
+  EXPECT_THAT(ids({.id = "ayload"}), IsEmpty());
+  EXPECT_THAT(ids({.id = "PAY"}), IsEmpty());
+  EXPECT_THAT(ids({.queue = "q", .created_from = now()}), ElementsAre("young"));
+  EXPECT_THAT(ids({.queue = "q", .created_from = now() + 1us}), IsEmpty());
   EXPECT_THAT(ids({.queue = "q", .created_before = now()}), ElementsAre("kind", "group", "payload"));
   EXPECT_THAT(ids({.queue = "q", .states = State::pending, .created_before = now() + 1us}),
               ElementsAre("young"));

@@ -60,6 +60,36 @@ TEST_F(QueuesOverHttpTest, GroupsAreListed) {
   expect_problem(400, "invalid", get("/queues/%20/groups"));
 }
 
+TEST_F(QueuesOverHttpTest, ManyQueuesArePausedAtOnce) {
+  for (const char* queue : {"mail", "img:small", "img:large"})
+    post("/tasks", fmt::format(R"({{"kind":"a","queue":"{}"}})", queue));
+  EXPECT_EQ(post("/queues/pause", R"({"queues":["img:*","later"]})").body,
+            R"({"queues":["img:large","img:small","later"]})");
+  EXPECT_TRUE(get("/queues/img:small").at("/paused").as_bool());
+  EXPECT_FALSE(get("/queues/mail").at("/paused").as_bool());
+  EXPECT_EQ(post("/queues/resume", R"({"queues":["*"]})").status, 200);
+  EXPECT_FALSE(get("/queues/img:small").at("/paused").as_bool());
+  expect_mistake("/queues", "names no queue", post("/queues/pause", R"({"queues":[]})"));
+  expect_mistake("/queues", "names no queue", post("/queues/pause", "{}"));
+}
+
+TEST_F(QueuesOverHttpTest, QueuesAreFoundAndSorted) {
+  post("/tasks",
+       R"([{"kind":"a","queue":"a-mail"},{"kind":"a","queue":"b-mail"},{"kind":"a","queue":"b-mail"},
+      {"kind":"a","queue":"c"}])");
+  const auto names = [&](const std::string& query) {
+    const boost::json::value items = get("/queues?fields=name&" + query).at("/items");
+    std::string found;
+    for (const auto& each : items.as_array()) found += std::string{each.at("name").as_string()} + " ";
+    return found;
+  };
+  EXPECT_EQ(names(""), "a-mail b-mail c ");
+  EXPECT_EQ(names("q=mail"), "a-mail b-mail ");
+  EXPECT_EQ(names("sort=backlog"), "b-mail a-mail c ");
+  EXPECT_EQ(names("sort=oldest&q=c"), "c ");
+  expect_problem(400, "invalid", get("/queues?sort=size"));
+}
+
 TEST_F(QueuesOverHttpTest, LocksAreTakenKeptAndGivenBack) {
   const Reply taken = post("/locks/nightly%2Fjob/acquire", R"({"owner":"node-1","ttl":"10m"})");
   EXPECT_EQ(taken.status, 200) << taken.body;
@@ -186,6 +216,9 @@ TEST_F(QueuesOverHttpTest, CodesOfProblemsAreExplained) {
   EXPECT_EQ(lost.status, 200);
   EXPECT_EQ(lost.body, R"({"code":"lease_lost","title":"The lease is lost"})");
   expect_problem(404, "not_found", get("/problems/nothing"));
+  const Reply nothing = get("/nothing");
+  EXPECT_EQ(nothing.text("/request_id"), nothing.header("X-Request-Id"));
+  EXPECT_EQ(send("GET", "/api/v1/tasks/x", "", "X-Request-Id: a\"b\r\n").text("/request_id"), "a\"b");
   EXPECT_EQ(get(get("/nothing").text("/type").substr(7)).status, 200);
 }
 

@@ -233,6 +233,14 @@ TEST_F(RemoteWorkerTest, ARenewalKeepsTheLeaseAndTellsHowFarItIs) {
   EXPECT_EQ(logs.text("/lines/0/text"), "half");
   EXPECT_EQ(logs.text("/lines/0/level"), "info");
   EXPECT_EQ(logs.text("/lines/1/text"), "done");
+  EXPECT_EQ(get("/tasks/1/logs?tail=1").text("/lines/0/text"), "done");
+  EXPECT_EQ(get("/tasks/1/logs?tail=9&level=info").count("/lines"), 1U);
+  EXPECT_EQ(get("/tasks/1/logs?attempt=2").count("/lines"), 0U);
+  const Reply text = send("GET", "/api/v1/tasks/1/logs", "", "Accept: text/plain\r\n");
+  EXPECT_EQ(text.header("Content-Type"), "text/plain; charset=utf-8");
+  EXPECT_NE(text.body.find(" 1 debug   done\n"), std::string::npos) << text.body;
+  expect_problem(400, "invalid", get("/tasks/1/logs?level=loud"));
+  expect_problem(400, "invalid", get("/tasks/1/logs?tail=0"));
   const Reply lost = renew(item(token) + "," + item("nonsense"));
   EXPECT_EQ(lost.text("/items/0/code"), "lease_lost");
   EXPECT_EQ(lost.text("/items/1/code"), "lease_lost");

@@ -167,6 +167,29 @@ TEST_F(TasksOverHttpTest, ListsAreFiltered) {
   EXPECT_THAT(get("/tasks?state=hold").text("/detail"), HasSubstr("held"));
 }
 
+TEST_F(TasksOverHttpTest, AFilterThatDoesNotReadSaysWhere) {
+  post("/tasks",
+       R"([{"kind":"a","id":"ab1","queue":"q"},{"kind":"a","id":"ab2","queue":"q"},{"kind":"a","id":"b"}])");
+  EXPECT_EQ(get("/tasks?q=id:ab").count("/items"), 2U);
+  EXPECT_EQ(get("/tasks?id=ab2").count("/items"), 1U);
+  EXPECT_EQ(get("/tasks/count?q=id:ab").number("/n"), 2);
+  EXPECT_EQ(get("/tasks?q=created:-1h..%20queue:q").count("/items"), 2U);
+  EXPECT_EQ(get("/tasks?q=created:..-1h").count("/items"), 0U);
+  EXPECT_EQ(get("/tasks?created_from=2999-01-01T00:00:00Z").count("/items"), 0U);
+  const Reply wrong = get("/tasks?q=queue:q%20-state:held");
+  expect_problem(400, "bad_filter", wrong);
+  EXPECT_EQ(wrong.number("/column"), 9);
+  expect_problem(400, "bad_filter", get("/tasks/count?q=worker:w"));
+  const Reply operation = post("/operations", R"({"action":"hold","q":"queue:q payload.user:1"})");
+  expect_problem(400, "bad_filter", operation);
+  EXPECT_EQ(operation.number("/column"), 9);
+  EXPECT_EQ(operation.text("/errors/0/pointer"), "/q");
+  const Reply made = post("/operations", R"({"action":"hold","q":"id:ab1 created:-1h.."})");
+  EXPECT_EQ(made.status, 202) << made.body;
+  EXPECT_TRUE(eventually_is("ab1", "held"));
+  EXPECT_EQ(state("ab2"), "pending");
+}
+
 TEST_F(TasksOverHttpTest, WhatTheAnswerSaysOfTheFilterMeansTheSame) {
   post("/tasks",
        R"([{"kind":"a b","id":"1","payload_text":"x"},{"kind":"a","id":"2","payload_text":"say \"hi\""}])");

@@ -85,15 +85,18 @@ Page ServerStore::find(const Filter& filter, std::string_view cursor, std::size_
   if (states.empty()) return {};
   // When so many are too much for one answer, fewer are asked for.
   for (;; limit /= 2) {
-    const auto created_before =
-        filter.created_before ? wire::format_time(*filter.created_before) : std::string{};
+    const auto text_of = [](const std::optional<TimePoint>& time) {
+      return time ? wire::format_time(*time) : std::string{};
+    };
     const std::string target =
         "/tasks" + query({{"queue", filter.queue},
                           {"kind", filter.kind},
+                          {"id", filter.id},
                           {"group", filter.group},
                           {"text", filter.text},
                           {"state", filter.states == States::all() ? std::string{} : states},
-                          {"created_before", created_before},
+                          {"created_from", text_of(filter.created_from)},
+                          {"created_before", text_of(filter.created_before)},
                           {"cursor", std::string{cursor}},
                           {"limit", std::to_string(limit)},
                           {"detail", "full"}});
