@@ -25,6 +25,7 @@ struct Token {
   Role role = Role::viewer;
   std::string secret_sha256 = {};        ///< In hexadecimal, lower case.
   std::vector<std::string> queues = {};  ///< Globs such as "mail" or "img:*"; none: all queues.
+  std::int64_t requests_per_minute = 0;  ///< Zero: any number.
 };
 
 struct Delivery {

@@ -14,6 +14,7 @@ namespace tidemill::config {
 namespace {
 
 constexpr std::size_t secret_least = 16;
+constexpr std::int64_t requests_most = 10'000'000;
 constexpr std::array role_names = {"viewer", "operator", "admin", "producer", "worker"};
 
 void read_role(Token& token, const Node& node) {
@@ -61,6 +62,8 @@ constexpr std::array token_settings = {
     Each{"secret_env", [](Token& t, const Node& n) { set_secret(t, n, environment(n, n.text())); }},
     Each{"secret_file",
          [](Token& t, const Node& n) { set_secret(t, n, first_line(read_file_beside(n, n.text()))); }},
+    Each{"requests_per_minute",
+         [](Token& t, const Node& n) { t.requests_per_minute = n.integer(1, requests_most); }},
     Each{"queues", [](Token& t, const Node& n) { t.queues = n.texts(); }},
 };
 

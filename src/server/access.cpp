@@ -90,7 +90,7 @@ Caller Access::admit(const http::Request& request, std::string_view route, Roles
                   fmt::format("token \"{}\" is of a {}; this needs {}", token->name, to_string(token->role),
                               names_of(roles))};
   }
-  return {token->name, token->role, token->queues};
+  return {token->name, token->role, token->queues, token->requests_per_minute};
 }
 
 }  // namespace tidemill::server

@@ -38,6 +38,7 @@ struct Caller {
   std::string name = {};
   config::Role role = config::Role::admin;
   std::vector<std::string> queues = {};  ///< Globs; none: all.
+  std::int64_t requests_per_minute = 0;  ///< Zero: as many as he likes.
 
   bool may_use(std::string_view queue) const;
   /// Throws Problem{403}.

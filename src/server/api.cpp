@@ -19,6 +19,7 @@
 #include "server/lock_routes.hpp"
 #include "server/metrics.hpp"
 #include "server/operations.hpp"
+#include "server/rate_limits.hpp"
 #include "server/reference.hpp"
 #include "server/remote.hpp"
 #include "server/service.hpp"
@@ -47,6 +48,7 @@ struct Api::Impl {
   const ApiOptions options;
   std::mutex mutex;
   std::shared_ptr<const Access> access;  // Guarded by mutex.
+  RateLimits rates;
   Client client;
   Inspector inspector;
   Service service;
@@ -169,6 +171,8 @@ void Api::Impl::begin(http::Request&& request, const http::Answer& answer) {
   refuse_other_sites(*shared, rules->has_tokens() ? std::span<const std::string>{} : options.hosts);
   const Match match = routes.find(*shared);
   Caller caller = rules->admit(*shared, name_of(*match.route), match.route->roles);
+  if (caller.requests_per_minute > 0)
+    rates.take(caller.name, caller.requests_per_minute, std::chrono::steady_clock::now());
   Ask ask = Routes::ask(match, shared, std::move(caller));
   if (match.route->begin) {
     match.route->begin(std::move(ask), answer);

@@ -49,6 +49,8 @@ TEST(ConfigTest, TheDocumentedFileReads) {
   ASSERT_EQ(config.tokens.size(), 2U);
   EXPECT_EQ(config.tokens[0].role, Role::producer);
   EXPECT_THAT(config.tokens[0].queues, ElementsAre("mail", "image:*"));
+  EXPECT_EQ(config.tokens[0].requests_per_minute, 6000);
+  EXPECT_EQ(config.tokens[1].requests_per_minute, 0);
   EXPECT_EQ(config.limits.body_bytes, 8U << 20U);
   EXPECT_EQ(config.limits.idle_timeout, 75s);
   ASSERT_EQ(config.queues.size(), 2U);
@@ -141,6 +143,8 @@ TEST(ConfigTest, EachMistakeIsSaidWithItsPlace) {
        R"(it has the secret of token "a")"},
       {"tokens: [{name: a, role: admin}]", "this token has no secret"},
       {"tokens: [{name: a, secret: short}]", "the secret has 5 characters; 16 are the least"},
+      {"tokens: [{name: a, role: admin, secret: 0123456789abcdef, requests_per_minute: 0}]", "from 1 to"},
+      {"tokens: [{name: a, role: admin, secret: 0123456789abcdef, requests_per_minute: many}]", "many"},
       {"tokens: [{name: a, secret_sha256: abc}]", "must be 64 hexadecimal digits"},
       {"tokens: [{name: a, secret_env: NO_SUCH_VARIABLE_HERE}]", "no variable NO_SUCH_VARIABLE_HERE"},
       {"tokens: [{name: a, secret_file: /nowhere/x}]", "/nowhere/x can't be read"},

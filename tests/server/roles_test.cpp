@@ -206,6 +206,45 @@ TEST_F(OpenRoutesTest, OpenRoutesNeedNoToken) {
                  as(secret_of("viewer"), [&] { return post("/tasks", R"({"kind":"a"})"); }));
 }
 
+class RateTest : public ServerTest {
+ protected:
+  void SetUp() override { serve(yaml(3)); }
+  static std::string yaml(int rate) {
+    return fmt::format(
+        "tokens:\n  - {{name: slow, role: viewer, secret: slow-secret-0000, requests_per_minute: {}}}\n"
+        "  - {{name: free, role: viewer, secret: free-secret-0000}}\n",
+        rate);
+  }
+};
+
+TEST_F(RateTest, ATokenMaySendSoManyRequestsAMinute) {
+  token_ = "slow-secret-0000";
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(get("/queues").status, 200);
+  // One comes back every 20 s, so on a very slow machine a few more may pass.
+  Reply refused;
+  EXPECT_TRUE(eventually([&] {
+    refused = get("/queues");
+    return refused.status == 429;
+  }));
+  expect_problem(429, "rate_limited", refused);
+  const int wait = std::stoi(refused.header("Retry-After"));
+  EXPECT_GE(wait, 1);
+  EXPECT_LE(wait, 20);
+  EXPECT_EQ(send("GET", "/healthz").status, 200);
+  token_ = "free-secret-0000";
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(get("/queues").status, 200);
+}
+
+TEST_F(RateTest, ANewConfigurationChangesIt) {
+  token_ = "slow-secret-0000";
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(get("/queues").status, 200);
+  configure(yaml(1'000'000));
+  server_.signal(SIGHUP);
+  EXPECT_TRUE(eventually_logs("was read again"));
+  EXPECT_TRUE(eventually([&] { return get("/queues").status == 200; }));
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(get("/queues").status, 200);
+}
+
 class ListenTest : public ServerTest {};
 
 TEST_F(ListenTest, BeyondThisMachineItNeedsTokens) {
