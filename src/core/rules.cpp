@@ -8,6 +8,22 @@
 
 #include <tidemill/error.hpp>
 
+namespace tidemill {
+
+Action Action::reschedule(TimePoint run_at) {
+  Action action{Act::reschedule};
+  action.run_at = run_at;
+  return action;
+}
+
+Action Action::move(std::string queue) {
+  Action action{Act::move};
+  action.queue = std::move(queue);
+  return action;
+}
+
+}  // namespace tidemill
+
 namespace tidemill::rules {
 
 namespace {

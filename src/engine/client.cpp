@@ -228,8 +228,8 @@ class Bulk {
  public:
   Bulk(Store& store, StoreClock& clock, const ClientOptions& options, std::vector<Enqueued>& answers)
       : store_(store),
+        clock_(clock),
         options_(options),
-        lane_(clock),
         deadline_(steady_now() + options.timeout),
         count_max_(std::max<std::size_t>(store.capabilities().batch_max, 1)),
         answers_(answers) {}
@@ -265,7 +265,7 @@ class Bulk {
       fail_all(batch, {Put::failed, "", error_->what()});
     } else {
       try {
-        Call call = lane_.next();
+        Call call = clock_.call();
         call.deadline = deadline_;
         take(batch, put(store_, batch.tasks, call));
         written_ = true;
@@ -298,8 +298,8 @@ class Bulk {
   }
 
   Store& store_;
+  StoreClock& clock_;
   const ClientOptions& options_;
-  Lane lane_;
   const Steady deadline_;
   const std::size_t count_max_;
   std::vector<Enqueued>& answers_;

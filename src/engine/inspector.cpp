@@ -5,7 +5,6 @@
 #include <set>
 #include <utility>
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <tidemill/error.hpp>
@@ -137,18 +136,6 @@ std::vector<Attempt> Inspector::attempts(const Ref& ref) {
   return impl_->catalog.attempts(ref, impl_->call());
 }
 
-Action Action::reschedule(TimePoint run_at) {
-  Action action{Act::reschedule};
-  action.run_at = run_at;
-  return action;
-}
-
-Action Action::move(std::string queue) {
-  Action action{Act::move};
-  action.queue = std::move(queue);
-  return action;
-}
-
 Changed Inspector::act(const Action& action, const Ref& ref) {
   return impl_->apply(action, {&ref, 1}).front();
 }
@@ -199,10 +186,6 @@ BulkResult Inspector::act(const Action& action, const Filter& filter, std::size_
   BulkResult result;
   std::set<Ref> signalled;  // They stay in their state for a while, and may turn up again further on.
   std::size_t passed = 0;   // In a row.
-  // Without an order, pages shift as their tasks leave: then all is looked at again until nothing is left.
-  const bool shifts = impl_->store.capabilities().limits.contains(Feature::order);
-  std::size_t before = 0;     // Changed, when this look began.
-  std::size_t unchanged = 0;  // In this look.
   for (std::string cursor;;) {
     Page page = impl_->catalog.find(wanted, cursor, step, step_budget, impl_->call());
     std::vector<Ref> refs;
@@ -217,20 +200,13 @@ BulkResult Inspector::act(const Action& action, const Filter& filter, std::size_
     }
     const std::vector<Changed> answers = impl_->apply(action, refs);
     for (std::size_t i = 0; i < answers.size(); ++i) {
-      ++(has_changed(answers[i]) ? result.changed : unchanged);
+      ++(has_changed(answers[i]) ? result.changed : result.unchanged);
       if (answers[i] == Changed::signalled) signalled.insert(refs[i]);
     }
-    result.unchanged = std::max(result.unchanged, unchanged);
     // They come back as fast as we go on, so there is nothing behind them.
     if (passed > std::max(passed_max, 2 * signalled.size())) return result;
     if (progress && !progress(result)) return result;
-    if (page.next.empty()) {
-      if (!shifts || result.changed == before) return result;
-      before = result.changed;
-      unchanged = 0;
-      cursor.clear();
-      continue;
-    }
+    if (page.next.empty()) return result;
     if (page.next == cursor && page.tasks.empty()) {
       throw Error{ErrorKind::unavailable,
                   fmt::format("the store found no more within {} ms; it has too much to do",

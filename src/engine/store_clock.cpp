@@ -1,5 +1,7 @@
 #include "engine/store_clock.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <tidemill/error.hpp>
 
@@ -25,6 +27,20 @@ std::int64_t microseconds(Steady at) {
 
 Steady steady_now() { return std::chrono::steady_clock::now(); }
 
+/// The session of a thread, which has one call in flight at most, and its last number.
+struct Numbers {
+  std::uint64_t session = 0;
+  std::uint64_t number = 0;
+  pid_t process = 0;
+};
+
+Numbers& numbers_of_thread() {
+  thread_local Numbers numbers;
+  // A forked process has this thread too, and must not get the answers to the other's calls.
+  if (const pid_t process = ::getpid(); numbers.process != process) numbers = {random_bits(), 0, process};
+  return numbers;
+}
+
 }  // namespace
 
 StoreClock::StoreClock(Store& store, Duration beat)
@@ -44,7 +60,11 @@ Call StoreClock::call(Duration timeout) {
       if (!known_.load(std::memory_order_acquire)) throw;
     }
   }
-  return {.now = now(), .session = random_bits(), .number = 1, .deadline = steady_now() + timeout};
+  Numbers& numbers = numbers_of_thread();
+  return {.now = now(),
+          .session = numbers.session,
+          .number = ++numbers.number,
+          .deadline = steady_now() + timeout};
 }
 
 bool StoreClock::must_ask() const {

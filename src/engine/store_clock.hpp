@@ -26,7 +26,7 @@ class StoreClock {
   /// Counted on; asks the store as long as it has never answered, and throws what that throws.
   TimePoint now();
 
-  /// A call that stands for itself, under a session of its own; who calls again and again has a `Lane`. A
+  /// A call of this thread, under the thread's session; what goes on in other threads has a `Lane`. A
   /// store that tells the time at once is asked, so that it may have a clock of its own; one across a network
   /// is asked when the last answer has become old. Throws as `now`.
   Call call(Duration timeout = std::chrono::seconds{30});

@@ -73,8 +73,6 @@ return 1
 constexpr int is_firing = 2;
 /// A firing that has begun is left to who has begun it for so long. It takes some milliseconds.
 constexpr auto firing_patience = 2s;
-/// How often a schedule is written or erased anew, because it is firing again.
-constexpr int tries_max = 10;
 
 std::string schedules_key() { return shared_key("schedules"); }
 
