@@ -78,21 +78,39 @@ std::vector<redis::Command> RedisStore::claim_commands(const Claim& claim, const
   return commands;
 }
 
+/// In a cluster, where a queue's node may be away, one of so many queues has its share of the time that is
+/// left.
+Call RedisStore::share_of(const Call& call, std::size_t queues) const {
+  Call part = call;
+  if (client_.options().topology != redis::Topology::cluster) return part;
+  const auto now = std::chrono::steady_clock::now();
+  const bool open = call.deadline == std::chrono::steady_clock::time_point{};
+  const auto deadline = open ? now + client_.options().timeout : call.deadline;
+  part.deadline = now + std::max(deadline - now, {}) / static_cast<std::ptrdiff_t>(queues);
+  return part;
+}
+
 Claimed RedisStore::claim(const Claim& claim, const Call& call) {
   Claimed answer;
   std::size_t part = 0;
   std::optional<redis::Reply> time;
   const std::uint64_t rings = waiter_.rings();
-  for (const Want& want : claim.wants) {
+  std::optional<redis::Reply> failed;
+  for (std::size_t n = 0; n < claim.wants.size(); ++n) {
+    const Want& want = claim.wants[n];
     auto commands = claim_commands(claim, want, answer, call, part);
     const std::size_t scripts = commands.size();
     commands.push_back(time_command());
-    const auto replies = exec(commands, call);
+    const auto replies = exec(commands, share_of(call, claim.wants.size() - n));
     for (std::size_t i = 0; i < scripts; ++i) {
       const redis::Reply& reply = replies[i];
-      // Leases that are here are not given up because others are not.
-      if (!reply.ok() && !answer.leases.empty()) continue;
-      checked(reply);
+      if (!reply.ok()) {
+        // What is lost may be ours, so it is asked for again, unless that gives up leases that are here.
+        if (reply.kind == redis::Reply::Kind::lost && answer.leases.empty()) checked(reply);
+        // One node of a cluster may be away, and others have tasks.
+        if (!failed) failed = reply;
+        continue;
+      }
       for (std::size_t at = 1; at + lease_values <= reply.items.size(); at += lease_values) {
         if (auto lease = read_lease(reply, at, want.queue, claim.lease)) {
           lease->task.worker = claim.worker;
@@ -110,6 +128,7 @@ Claimed RedisStore::claim(const Claim& claim, const Call& call) {
     }
     if (replies.back().ok()) time = replies.back();
   }
+  if (failed && answer.leases.empty()) checked(*failed);
   waiter_.claimed(claim.worker, rings);
   answer.now = time ? time_of(*time) : now();
   return answer;

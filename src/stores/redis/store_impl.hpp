@@ -157,6 +157,7 @@ class RedisStore final : public Store, public Catalog, public Groups {
   void show_schedules(std::span<const StoredSchedule> all, const Call& call);
 
   // claim.cpp
+  Call share_of(const Call& call, std::size_t queues) const;
   std::vector<redis::Command> claim_commands(const Claim& claim, const Want& want, const Claimed& so_far,
                                              const Call& call, std::size_t& part) const;
   /// Moves a task whose message doesn't decode to the archive, where it harms nobody.
