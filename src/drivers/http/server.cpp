@@ -267,13 +267,14 @@ void Connection::send(Response&& response) {
   message_->result(static_cast<unsigned>(response.status));
   if (!response.content_type.empty()) message_->set(bh::field::content_type, response.content_type);
   for (const auto& [name, value] : response.headers) message_->set(name, value);
+  // The end of a stream is that of its connection.
+  const bool streams = response.stream != nullptr;
   streamed_ = std::move(response.stream);
-  if (head_ && streamed_) std::exchange(streamed_, nullptr)->end();
-  const bool keep = keep_ && !server_.stopping && !streamed_;
+  if (head_ && streams) std::exchange(streamed_, nullptr)->end();
+  const bool keep = keep_ && !server_.stopping && !streams;
   message_->keep_alive(keep);
   const bool bodiless = response.status == 204 || response.status == 304;
-  // The end of a stream is that of its connection.
-  if (!bodiless && !streamed_) message_->content_length(response.body.size());
+  if (!bodiless && !streams) message_->content_length(response.body.size());
   if (!head_ && !bodiless) message_->body() = std::move(response.body);
   write(keep);
 }
