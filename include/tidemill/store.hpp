@@ -246,7 +246,7 @@ struct Edit {
   /// `ref` says which. What is written is kind, payload, headers, priority, limits, times and, if it holds
   /// one, the unique key: another one takes over what is left of the window.
   Task task = {};
-  States from = {};       ///< Others answer `wrong_state`.
+  States from = {};       ///< Others, and active and aggregating, answer `wrong_state`.
   std::string seen = {};  ///< The `etag` of the task as it was seen; for another the answer is `stale`.
 };
 
@@ -306,8 +306,8 @@ class Catalog {
   /// hold.
   virtual Changed edit(const Edit& edit, const Call& call) = 0;
   /// Into another queue, with id, key, history and due time; a pending one goes to the end of the line there.
-  /// A task is never lost by it, nor can it be claimed in two queues. States that `from` lacks answer
-  /// `wrong_state`.
+  /// A task is never lost by it, nor can it be claimed in two queues. States that `from` lacks, and
+  /// active and aggregating, answer `wrong_state`.
   virtual std::vector<Changed> move(std::span<const Ref> refs, States from, std::string_view queue,
                                     const Call& call) = 0;
 

@@ -68,4 +68,6 @@ bool allowed(State from, State to) noexcept {
   return false;
 }
 
+bool may_be_a_workers(State state) noexcept { return state == State::active || state == State::aggregating; }
+
 }  // namespace tidemill

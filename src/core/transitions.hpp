@@ -21,4 +21,8 @@ std::span<const Transition> transitions() noexcept;
 /// time.
 bool allowed(State from, State to) noexcept;
 
+/// Whether a worker may have a task of this state, alone or with its group, so that it can't be edited or
+/// moved.
+bool may_be_a_workers(State state) noexcept;
+
 }  // namespace tidemill

@@ -1,4 +1,5 @@
 // Tasks overwritten, and moved to other queues.
+#include "core/transitions.hpp"
 #include "stores/memory/store_impl.hpp"
 
 namespace tidemill::memory {
@@ -14,7 +15,7 @@ Changed MemoryStore::edit_one(const Edit& edit, TimePoint now) {
   Row* const row = rows_.find(edit.task.ref);
   if (row == nullptr) return Changed::absent;
   const State state = row->task.state;
-  if (state == State::active || !edit.from.has(state)) return Changed::wrong_state;
+  if (may_be_a_workers(state) || !edit.from.has(state)) return Changed::wrong_state;
   if (etag(row->task) != edit.seen) return Changed::stale;
   if (edit.task.unique && rows_.holds_key(*row, now)) {
     if (!rows_.pass_key(*row, row->task.ref.queue, edit.task.unique->key, now)) return Changed::conflict;
@@ -48,7 +49,7 @@ Changed MemoryStore::move_one(const Ref& ref, States from, const std::string& qu
   Row* const row = rows_.find(ref);
   if (row == nullptr) return Changed::absent;
   const State state = row->task.state;
-  if (state == State::active || !from.has(state)) return Changed::wrong_state;
+  if (may_be_a_workers(state) || !from.has(state)) return Changed::wrong_state;
   if (rows_.find({queue, ref.id}) != nullptr) return Changed::exists;
   if (rows_.holds_key(*row, now) && !rows_.pass_key(*row, queue, row->task.unique->key, now)) {
     return Changed::conflict;

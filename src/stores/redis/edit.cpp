@@ -1,6 +1,7 @@
 // A task is overwritten.
 #include <tidemill/error.hpp>
 
+#include "core/transitions.hpp"
 #include "stores/redis/keys.hpp"
 #include "stores/redis/scripts.hpp"
 #include "stores/redis/shared.hpp"
@@ -44,7 +45,7 @@ Changed RedisStore::edit(const Edit& edit, const Call& call) {
   for (int round = 0; round < tries_max; ++round) {
     const Seen seen = std::move(look({&edit.task.ref, 1}, call).front());
     if (!seen.task) return Changed::absent;
-    if (seen.task->state == State::active || !edit.from.has(seen.task->state)) return Changed::wrong_state;
+    if (may_be_a_workers(seen.task->state) || !edit.from.has(seen.task->state)) return Changed::wrong_state;
     if (etag(*seen.task) != edit.seen) return Changed::stale;
     const redis::Reply reply = ask(edit_command(seen, edit, call, static_cast<std::size_t>(round)), call);
     const std::string verdict = reply.items.at(0).text;

@@ -3,6 +3,7 @@
 
 #include <tidemill/error.hpp>
 
+#include "core/transitions.hpp"
 #include "core/uuid.hpp"
 #include "stores/redis/keys.hpp"
 #include "stores/redis/message.hpp"
@@ -167,7 +168,7 @@ void RedisStore::Moves::admit(std::size_t item, Seen& source, const Seen& target
     mover.task.state = mover.departed ? passage->state : State::gone;
   }
   set_passage(mover, arriving);
-  if (mover.task.state == State::active || !from_.has(mover.task.state)) {
+  if (may_be_a_workers(mover.task.state) || !from_.has(mover.task.state)) {
     answers_[item] = Changed::wrong_state;
     return;
   }

@@ -1,5 +1,6 @@
 #include "stores/sqlite/edit.hpp"
 
+#include "core/transitions.hpp"
 #include "stores/sqlite/layout.hpp"
 #include "stores/sqlite/tasks.hpp"
 
@@ -43,7 +44,7 @@ Changed move_task(Write& write, const Ref& ref, States from, std::int64_t queue,
   const auto row = find_row(write, ref);
   if (!row) return Changed::absent;
   const State state = row->state();
-  if (state == State::active || !from.has(state)) return Changed::wrong_state;
+  if (may_be_a_workers(state) || !from.has(state)) return Changed::wrong_state;
   if (write.db.any(has_id, queue, StoredId{ref.id})) return Changed::exists;
   if (holds(write, *row, now)) {
     if (!pass_key(write, *row, queue, row->key, now)) return Changed::conflict;
@@ -63,7 +64,7 @@ Changed move_task(Write& write, const Ref& ref, States from, std::int64_t queue,
 Changed edit_task(Write& write, const Edit& edit, TimePoint now) {
   const auto row = find_row(write, edit.task.ref);
   if (!row) return Changed::absent;
-  if (row->state() == State::active || !edit.from.has(row->state())) return Changed::wrong_state;
+  if (may_be_a_workers(row->state()) || !edit.from.has(row->state())) return Changed::wrong_state;
   if (etag(row->task) != edit.seen) return Changed::stale;
   const Task& task = edit.task;
   std::string key = row->key;
