@@ -67,14 +67,14 @@ function(tidemill_program name folder)
 endfunction()
 
 # Each folder below is a program example_FOLDER, at the top of the build directory, where people find it. They see what
-# users see; some open the SQLite file beside Tidemill.
+# users see; some open the SQLite file beside Tidemill, or read files of periodic tasks.
 function(tidemill_examples folder)
   file(GLOB places CONFIGURE_DEPENDS ${folder}/*/main.cpp)
   foreach(place ${places})
     cmake_path(GET place PARENT_PATH directory)
     cmake_path(GET directory FILENAME name)
     file(GLOB sources CONFIGURE_DEPENDS ${directory}/*.cpp)
-    tidemill_program(example_${name} . SOURCES ${sources} LINKS tidemill SQLite::SQLite3)
+    tidemill_program(example_${name} . SOURCES ${sources} LINKS tidemill tidemill::yaml SQLite::SQLite3)
     set_property(GLOBAL APPEND PROPERTY TIDEMILL_EXAMPLES example_${name})
   endforeach()
 endfunction()

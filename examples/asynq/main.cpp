@@ -4,6 +4,7 @@
 //   asynq work              sends what is due, with a handler for each kind, until SIGINT or SIGTERM
 //   asynq work-one          the same with one handler for all kinds
 //   asynq schedule [SPEC]   enqueues a periodic mail by a cron spec (each minute), until SIGINT or SIGTERM
+//   asynq periodic FILE     enqueues the periodic mails of a file, which is read again every ten seconds
 //
 // The store is named by TIDEMILL_STORE: redis://localhost:6379/0.
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <stdexcept>
 #include <string>
 
+#include <tidemill/periodic_file.hpp>
 #include <tidemill/tidemill.hpp>
 
 using namespace std::chrono_literals;
@@ -103,27 +105,38 @@ void work(tidemill::Store& store, const tidemill::Router& router) {
   tidemill::Worker{store, router, options}.run();
 }
 
-void schedule(tidemill::Store& store, const std::string& spec) {
+/// Runs what has `start()` until SIGINT or SIGTERM.
+template <class Service>
+void run(Service& service) {
   // Blocked before there are threads, so that they reach `sigwait` and nobody else.
   sigset_t ends;
   sigemptyset(&ends);
   sigaddset(&ends, SIGINT);
   sigaddset(&ends, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  service.start();
+  int number = 0;
+  sigwait(&ends, &number);
+}
 
+void schedule(tidemill::Store& store, const std::string& spec) {
   tidemill::Inspector{store}.put_schedule(
       {.id = "periodic-mail",
        .spec = spec,
        .kind = std::string{Periodic::kind},
        .payload = tidemill::Codec<Periodic>::encode({.username = "ada"})});
   tidemill::Scheduler scheduler{store};
-  scheduler.start();
-  int number = 0;
-  sigwait(&ends, &number);
+  run(scheduler);
+}
+
+void periodic(tidemill::Store& store, const std::string& file) {
+  tidemill::PeriodicTaskManager manager{
+      store, {.provider = [file] { return tidemill::read_periodic_file(file); }, .sync_interval = 10s}};
+  run(manager);
 }
 
 int usage() {
-  std::cerr << "usage: asynq enqueue NAME | work | work-one | schedule [SPEC]\n";
+  std::cerr << "usage: asynq enqueue NAME | work | work-one | schedule [SPEC] | periodic FILE\n";
   return 2;
 }
 
@@ -142,6 +155,8 @@ int main(int argc, char** argv) try {
     work(*store, one_handler());
   } else if (command == "schedule" && argc <= 3) {
     schedule(*store, argc == 3 ? argument : "* * * * *");
+  } else if (command == "periodic" && argc == 3) {
+    periodic(*store, argument);
   } else {
     return usage();
   }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -104,6 +105,29 @@ TEST_F(AsynqExample, APeriodicMailFromTwoSchedulers) {
   EXPECT_EQ(second.end(SIGTERM), 0) << err();
   EXPECT_EQ(worker.end(SIGTERM), 0) << err();
   EXPECT_TRUE(inspector_->schedule("periodic-mail")) << "it stays";
+}
+
+TEST_F(AsynqExample, PeriodicMailsOfAFile) {
+  const auto file = directory_ / "periodic.yaml";
+  const auto write = [&](const std::string& spec) {
+    std::ofstream{file} << "configs:\n  - {cronspec: \"" << spec
+                        << "\", task_type: \"task:periodic\", payload: {username: ada}}\n";
+  };
+  write("@every 1s");
+  Process worker = start({"work"});
+  Process manager = start({"periodic", file});
+  EXPECT_TRUE(prints("periodic mail to ada")) << err();
+  write("@yearly");
+  EXPECT_TRUE(eventually([&] {
+    const auto all = inspector_->schedules();
+    return all.size() == 1 && all.front().schedule.spec == "@yearly";
+  })) << "it is read again";
+  EXPECT_EQ(manager.end(SIGTERM), 0) << err();
+  EXPECT_EQ(worker.end(SIGTERM), 0) << err();
+
+  EXPECT_EQ(inspector_->sync_schedules("periodic", {}), 1U);
+  EXPECT_EQ(start({"periodic", file.string() + ".absent"}).wait(), 1);
+  EXPECT_NE(err().find("asynq: "), std::string::npos) << err();
 }
 
 TEST_F(AsynqExample, WrongUseIsSaid) {

@@ -166,6 +166,9 @@ std::vector<Enqueued> RedisStore::put_tasks(const std::vector<const Task*>& task
     const std::size_t scripts = batch.commands.size();
     name_queues(queues, batch.commands);
     const auto replies = exec(batch.commands, call);
+    for (std::size_t at = scripts; at < replies.size(); ++at) {
+      if (!replies[at].ok()) forget_names(queues);
+    }
     left.clear();
     for (std::size_t at = 0; at < scripts; ++at) {
       const redis::Reply& reply = replies[at];

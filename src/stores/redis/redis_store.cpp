@@ -127,6 +127,14 @@ void RedisStore::name_queues(const std::vector<std::string_view>& queues,
   }
 }
 
+void RedisStore::forget_names(const std::vector<std::string_view>& queues) {
+  const std::lock_guard guard{mutex_};
+  for (const std::string_view queue : queues) {
+    const auto known = named_.find(queue);
+    if (known != named_.end()) named_.erase(known);
+  }
+}
+
 Wake RedisStore::wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,
                       std::stop_token stop) {
   return waiter_.wait(worker, queues, timeout, std::move(stop));

@@ -124,6 +124,8 @@ class RedisStore final : public Store, public Catalog, public Groups {
   static redis::Command time_command();
   /// Names the queues to those who list them, if this object has not done so of late.
   void name_queues(const std::vector<std::string_view>& queues, std::vector<redis::Command>& commands);
+  /// They may not be named after all.
+  void forget_names(const std::vector<std::string_view>& queues);
 
   // enqueue.cpp
   /// Why the task can't be taken; empty when it can.

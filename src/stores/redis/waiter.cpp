@@ -162,6 +162,9 @@ bool Waiter::arm(const std::vector<std::string>& queues) {
     // It may have come before this look, so nobody will say; or, before a new connection, anything.
     if (generation > known || (answers[0].integer > 0 && !paused)) rung_[queues[i]] = ++rings_;
   }
+  if (newest_ > known) {
+    for (auto& [worker, member] : members_) ++member.signals;
+  }
   changed_.notify_all();
   return all;
 }
