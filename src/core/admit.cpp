@@ -9,6 +9,7 @@
 
 #include "core/digest.hpp"
 #include "core/rules.hpp"
+#include "core/transitions.hpp"
 #include "core/uuid.hpp"
 
 namespace tidemill::rules {
@@ -138,6 +139,33 @@ Task admit(std::string_view kind, std::string payload, const EnqueueOptions& opt
   task.unique = options.unique;
   if (task.unique && task.unique->key.empty()) task.unique->key = key_of(task.kind, task.payload);
   return task;
+}
+
+std::string fault_of(const Task& task, std::size_t bytes_max) {
+  if (!allowed(State::gone, task.state)) {
+    return fmt::format("a task can't begin as {}; it begins as scheduled, pending, aggregating or held",
+                       to_string(task.state));
+  }
+  if (const std::size_t bytes = bytes_of(task); bytes > bytes_max) {
+    return fmt::format(
+        "payload, headers and kind have {} bytes, and this store takes {}: put the data elsewhere and a "
+        "reference into the task",
+        bytes, bytes_max);
+  }
+  return {};
+}
+
+void overwrite(Task& task, const Task& wanted) {
+  task.kind = wanted.kind;
+  task.payload = wanted.payload;
+  task.headers = wanted.headers;
+  task.priority = wanted.priority;
+  task.retries_max = wanted.retries_max;
+  task.crashes_max = wanted.crashes_max;
+  task.timeout = wanted.timeout;
+  task.retention = wanted.retention;
+  task.deadline = wanted.deadline;
+  task.expires_at = wanted.expires_at;
 }
 
 NewTask draft_of(const Task& task) {

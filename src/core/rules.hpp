@@ -30,6 +30,8 @@ Task admit(std::string_view kind, std::string payload, const EnqueueOptions& opt
 
 /// What `Capabilities::task_bytes_max` bounds: kind, payload and headers.
 std::size_t bytes_of(const Task& task) noexcept;
+/// What is wrong with a task that a store is to take in, of at most so many bytes; empty: nothing.
+std::string fault_of(const Task& task, std::size_t bytes_max);
 /// The unique key of a task that names none: of one length, whatever kind and payload; SHA-256, as two that
 /// meet would lose a task.
 std::string key_of(std::string_view kind, std::string_view payload);
@@ -111,6 +113,8 @@ std::span<const Change> changes(Act act);
 States editable();
 /// The task as somebody might enqueue it once more.
 NewTask draft_of(const Task& task);
+/// Writes what an edit may change, but for the unique key.
+void overwrite(Task& task, const Task& wanted);
 /// What becomes of `seen` when it is edited. Checks as `admit` does.
 Task edited(const Task& seen, NewTask wanted, const Capabilities& capabilities);
 

@@ -1,4 +1,5 @@
 // Tasks overwritten, and moved to other queues.
+#include "core/rules.hpp"
 #include "core/transitions.hpp"
 #include "stores/memory/store_impl.hpp"
 
@@ -21,18 +22,7 @@ Changed MemoryStore::edit_one(const Edit& edit, TimePoint now) {
     if (!rows_.pass_key(*row, row->task.ref.queue, edit.task.unique->key, now)) return Changed::conflict;
     row->task.unique->key = edit.task.unique->key;
   }
-  rows_.edit(*row, [&](Row& edited) {
-    edited.task.kind = edit.task.kind;
-    edited.task.payload = edit.task.payload;
-    edited.task.headers = edit.task.headers;
-    edited.task.priority = edit.task.priority;
-    edited.task.retries_max = edit.task.retries_max;
-    edited.task.crashes_max = edit.task.crashes_max;
-    edited.task.timeout = edit.task.timeout;
-    edited.task.retention = edit.task.retention;
-    edited.task.deadline = edit.task.deadline;
-    edited.task.expires_at = edit.task.expires_at;
-  });
+  rows_.edit(*row, [&](Row& edited) { rules::overwrite(edited.task, edit.task); });
   return Changed::changed;
 }
 

@@ -4,7 +4,6 @@
 #include <tidemill/error.hpp>
 
 #include "core/rules.hpp"
-#include "core/transitions.hpp"
 #include "stores/memory/store_impl.hpp"
 
 namespace tidemill::memory {
@@ -28,19 +27,6 @@ void place(Row& row, const Task& given, TimePoint now) {
 
 }  // namespace
 
-std::string MemoryStore::refusal(const Task& task) const {
-  if (!allowed(State::gone, task.state)) {
-    return fmt::format("a task can't begin as {}; it begins as scheduled, pending, aggregating or held",
-                       to_string(task.state));
-  }
-  const std::size_t size = rules::bytes_of(task);
-  if (size > capabilities_.task_bytes_max) {
-    return fmt::format("kind, payload and headers have {} bytes; {} are allowed", size,
-                       capabilities_.task_bytes_max);
-  }
-  return {};
-}
-
 std::vector<Enqueued> MemoryStore::enqueue(std::span<const Task> tasks, const Call& call,
                                            Transaction* inside) {
   if (inside != nullptr) {
@@ -59,7 +45,8 @@ bool MemoryStore::fires(const Firing& firing) const {
 }
 
 Enqueued MemoryStore::put(const Task& task, TimePoint now) {
-  if (std::string why = refusal(task); !why.empty()) return {Put::invalid, {}, std::move(why)};
+  if (std::string why = rules::fault_of(task, capabilities_.task_bytes_max); !why.empty())
+    return {Put::invalid, {}, std::move(why)};
   if (!task.firing) return put_task(task, now);
 
   const Firing& firing = *task.firing;

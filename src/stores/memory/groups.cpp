@@ -90,7 +90,8 @@ Reported MemoryStore::settle_one(const Settle& end, TimePoint now) {
       rows_.group(queue, group)->not_before = now + end.delay;
   } else {
     const Task& task = *end.merged;
-    if (task.ref.queue != queue || !refusal(task).empty() || rows_.find(task.ref) != nullptr)
+    if (task.ref.queue != queue || !rules::fault_of(task, capabilities_.task_bytes_max).empty() ||
+        rows_.find(task.ref) != nullptr)
       return Reported::failed;
     if (const Key* key = task.unique ? rows_.holder(queue, task.unique->key, now) : nullptr) {
       const Row* holder = rows_.find({queue, key->holder});

@@ -83,8 +83,6 @@ class MemoryStore final : public Store, public Catalog, public Groups {
   using StatName = std::tuple<Span, TimePoint, std::string, std::string>;
 
   // All of these want the mutex held.
-  /// Why the task can't be taken; empty when it can.
-  std::string refusal(const Task& task) const;
   Enqueued put(const Task& task, TimePoint now);
   Enqueued put_task(const Task& task, TimePoint now);
   std::optional<Enqueued> put_over_key(const Task& task, TimePoint now);

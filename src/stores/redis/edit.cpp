@@ -1,6 +1,7 @@
 // A task is overwritten.
 #include <tidemill/error.hpp>
 
+#include "core/rules.hpp"
 #include "core/transitions.hpp"
 #include "stores/redis/keys.hpp"
 #include "stores/redis/scripts.hpp"
@@ -13,16 +14,7 @@ redis::Command RedisStore::edit_command(const Seen& seen, const Edit& edit, cons
                                         std::size_t part) {
   const Task& before = *seen.task;
   Task task = before;
-  task.kind = edit.task.kind;
-  task.payload = edit.task.payload;
-  task.headers = edit.task.headers;
-  task.priority = edit.task.priority;
-  task.retries_max = edit.task.retries_max;
-  task.crashes_max = edit.task.crashes_max;
-  task.timeout = edit.task.timeout;
-  task.retention = edit.task.retention;
-  task.deadline = edit.task.deadline;
-  task.expires_at = edit.task.expires_at;
+  rules::overwrite(task, edit.task);
   if (task.unique && edit.task.unique) task.unique->key = edit.task.unique->key;
 
   const bool front = task.priority > 0;

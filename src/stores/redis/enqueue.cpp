@@ -6,7 +6,6 @@
 #include <tidemill/error.hpp>
 
 #include "core/rules.hpp"
-#include "core/transitions.hpp"
 #include "core/utf8.hpp"
 #include "stores/redis/keys.hpp"
 #include "stores/redis/scripts.hpp"
@@ -59,15 +58,7 @@ std::string score_of(const Task& task, TimePoint now) {
 }  // namespace
 
 std::string RedisStore::refusal(const Task& task) const {
-  if (!allowed(State::gone, task.state)) {
-    return fmt::format("a task can't begin as {}; it begins as scheduled, pending, aggregating or held",
-                       to_string(task.state));
-  }
-  const std::size_t size = rules::bytes_of(task);
-  if (size > capabilities_.task_bytes_max) {
-    return fmt::format("kind, payload and headers have {} bytes; {} are allowed", size,
-                       capabilities_.task_bytes_max);
-  }
+  if (std::string fault = rules::fault_of(task, capabilities_.task_bytes_max); !fault.empty()) return fault;
   const std::string_view text = unreadable(task);
   if (!text.empty()) return fmt::format("the {} must be UTF-8, as Asynq's messages are", text);
   return refusal_of_queue(task.ref.queue);

@@ -11,6 +11,7 @@
 #include <tidemill/error.hpp>
 #include <tidemill/json.hpp>
 
+#include "core/rules.hpp"
 #include "stores/server/store_impl.hpp"
 #include "wire/json_write.hpp"
 #include "wire/port_json.hpp"
@@ -45,23 +46,14 @@ constexpr auto signals_after = 1s;
 constexpr std::size_t body_bytes_max = 4U << 20U;
 
 NewTask to_new_task(const Task& task) {
-  return {.kind = task.kind,
-          .payload = task.payload,
-          .options = {.queue = task.ref.queue,
-                      .id = task.ref.id,
-                      .delay = task.delay,
-                      .run_at = task.run_at,
-                      .priority = task.priority,
-                      .retries_max = task.retries_max,
-                      .crashes_max = task.crashes_max,
-                      .timeout = task.timeout,
-                      .deadline = task.deadline,
-                      .expires_at = task.expires_at,
-                      .unique = task.unique,
-                      .group = task.group,
-                      .retention = task.retention,
-                      .held = task.state == State::held,
-                      .headers = task.headers}};
+  NewTask made = rules::draft_of(task);
+  made.options.id = task.ref.id;
+  made.options.delay = task.delay;
+  made.options.run_at = task.run_at;
+  made.options.unique = task.unique;
+  made.options.group = task.group;
+  made.options.held = task.state == State::held;
+  return made;
 }
 
 /// What came of one task: a result, or a problem.

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include "core/rules.hpp"
-#include "core/transitions.hpp"
 #include "stores/sqlite/groups.hpp"
 #include "stores/sqlite/layout.hpp"
 #include "stores/sqlite/tasks.hpp"
@@ -47,23 +46,13 @@ constexpr sqlite::Sql move_schedule{"UPDATE main.tidemill_schedule SET next = ?2
 
 /// What is wrong with the task itself; empty: nothing.
 std::string fault_of(const Task& task, std::size_t bytes_max) {
-  if (!allowed(State::gone, task.state)) {
-    return fmt::format("a task can't start as {}; it may as scheduled, pending, aggregating or held",
-                       tidemill::to_string(task.state));
-  }
   if (task.priority < -priority_most || task.priority > priority_most) {
     return fmt::format("the priority is {}; it must be from {} to {}", task.priority, -priority_most,
                        priority_most);
   }
   if (task.ref.queue.empty() || task.ref.id.empty() || task.kind.empty())
     return "queue, id and kind must not be empty";
-  if (const std::size_t bytes = rules::bytes_of(task); bytes > bytes_max) {
-    return fmt::format(
-        "payload, headers and kind have {} bytes, and this store takes {}: put the data elsewhere and "
-        "a reference into the task",
-        bytes, bytes_max);
-  }
-  return {};
+  return rules::fault_of(task, bytes_max);
 }
 
 bool usual(const Task& task) {
