@@ -80,7 +80,8 @@ void params(const wire::JsonValue& value) {
   const Action action = wire::to_action(act, read, TimePoint{}, "");
   const std::string text =
       wire::object([&](json::Writer& writer) { wire::write_action_members(writer, action); });
-  for (const auto& [name, each] : wire::JsonDocument{text}.root().members()) {
+  const wire::JsonDocument document{text};
+  for (const auto& [name, each] : document.root().members()) {
     if (name != "params") continue;
     const wire::ActionParams again = wire::read_params(each);
     check(again.queue == action.queue && again.run_at == action.run_at);
