@@ -131,7 +131,6 @@ Renewed MemoryStore::renew(const WorkerInfo& worker, std::span<const Beat> beats
   member.info = worker;
   member.info->beat_at = member.called_at = call.now;
   answer.worker = std::exchange(member.signal, Signal::none);
-  member.signals_seen = member.signals;
   for (const Beat& each : beats) answer.leases.push_back(beat(each, lease, call.now));
   for (const Stat& stat : stats) add(stat);
   if (worker.state == "gone") members_.erase(worker.id);

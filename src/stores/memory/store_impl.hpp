@@ -26,7 +26,7 @@ struct Member {
   TimePoint called_at{};           ///< Its last claim or renew.
   std::uint64_t seen = 0;          ///< The last change that it knew of when its last claim or wait returned.
   std::uint64_t signals = 0;       ///< How many there have been for it and its leases …
-  std::uint64_t signals_seen = 0;  ///< … and when its last renew or wait returned.
+  std::uint64_t signals_seen = 0;  ///< … and when a wait told of them: a renew may leave some leases out.
 };
 
 /// A set that a worker has gathered.

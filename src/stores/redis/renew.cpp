@@ -56,7 +56,6 @@ Renewed RedisStore::renew(const tidemill::WorkerInfo& worker, std::span<const Be
     }
   }
   answer.worker = static_cast<Signal>(to_number(checked(replies[scripts]).text));
-  waiter_.renewed(worker.id);
   answer.now = time_of(replies.back());
   return answer;
 }

@@ -72,12 +72,6 @@ std::optional<Duration> Waiter::cancelled(std::string_view id) {
   return std::chrono::duration_cast<Duration>(steady_clock::now() - found->second);
 }
 
-void Waiter::renewed(std::string_view worker) {
-  const std::lock_guard guard{mutex_};
-  Member& member = members_[std::string{worker}];
-  member.signals_seen = member.signals;
-}
-
 Wake Waiter::wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,
                   std::stop_token stop) {
   std::unique_lock lock{mutex_};

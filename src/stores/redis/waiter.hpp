@@ -44,8 +44,6 @@ class Waiter {
   /// How long ago Asynq's inspector last told whoever runs a task with this id to cancel it; none: it has
   /// not of late.
   std::optional<Duration> cancelled(std::string_view id);
-  /// The worker knows of its signals.
-  void renewed(std::string_view worker);
 
  private:
   struct Member {

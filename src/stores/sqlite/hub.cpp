@@ -75,11 +75,6 @@ void Hub::claimed(std::string_view worker, Sequence seen_up_to,
   }
 }
 
-void Hub::renewed(std::string_view worker, Sequence seen_up_to) {
-  const std::lock_guard lock{mutex_};
-  seen(worker).signals = seen_up_to;
-}
-
 void Hub::forget(std::string_view worker) {
   const std::lock_guard lock{mutex_};
   if (const auto found = seen_.find(worker); found != seen_.end()) seen_.erase(found);

@@ -45,8 +45,6 @@ class Hub {
   /// A claim has seen all changes up to `seen`, and tells its worker when the next task of each queue is due.
   void claimed(std::string_view worker, Sequence seen,
                std::span<const std::pair<std::string_view, std::optional<TimePoint>>> dues);
-  /// The worker has its signals.
-  void renewed(std::string_view worker, Sequence seen);
   void forget(std::string_view worker);
 
   Wake wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,

@@ -123,24 +123,18 @@ std::vector<Reported> SqliteStore::report(std::span<const Report> reports, const
 Renewed SqliteStore::renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
                            std::span<const Stat> stats, const Call& call) {
   Renewed answer;
-  Hub::Sequence seen = 0;
   bool marks = false;
   for (const Beat& beat : beats) marks = marks || beat.started;
   // It counts as no task, so that it fits into any transaction: to be late would cost leases.
   lane_.run({.apply =
                  [&](Write& write) {
-                   seen = hub_.sequence();
                    answer = renew_leases(write, worker, beats, lease, stats, call.now);
                  },
              .tasks = 0,
              .sync = marks,
              .urgent = true,
              .deadline = call.deadline});
-  if (worker.state == "gone") {
-    hub_.forget(worker.id);
-  } else {
-    hub_.renewed(worker.id, seen);
-  }
+  if (worker.state == "gone") hub_.forget(worker.id);
   answer.now = now();
   return answer;
 }
