@@ -1,29 +1,14 @@
 // Bodies that come packed: what is unpacked, and what must not be.
 #include <gmock/gmock.h>
 
-#include <zlib.h>
-
 #include "drivers/http/content_coding.hpp"
+#include "gzip.hpp"
 
 namespace tidemill::http {
 
 namespace {
 
-std::string gzip(const std::string& plain) {
-  z_stream stream{};
-  EXPECT_EQ(deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY),
-            Z_OK);
-  std::string text = plain;
-  std::string packed(deflateBound(&stream, static_cast<uLong>(plain.size())) + 32, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(text.data());
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-  return packed;
-}
+using testing::gzip;
 
 struct Decoded {
   int status = 200;  ///< 200: it could be had.

@@ -1,6 +1,5 @@
 // Tasks in bulk and in part: exports, chosen fields, and requests that come packed.
-#include <zlib.h>
-
+#include "gzip.hpp"
 #include "server/serve_fixture.hpp"
 
 namespace tidemill::testing {
@@ -145,20 +144,6 @@ TEST_F(ExportTest, OnlyTheFieldsThatAreAskedForCome) {
 }
 
 // ---- Packed requests
-
-std::string gzip(std::string plain) {
-  z_stream stream{};
-  EXPECT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-  std::string packed(deflateBound(&stream, static_cast<uLong>(plain.size())) + 32, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(plain.data());
-  stream.avail_in = static_cast<uInt>(plain.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-  return packed;
-}
 
 TEST_F(ExportTest, ARequestMayComePacked) {
   const auto pack = [&](const std::string& body, const std::string& coding = "gzip") {

@@ -31,11 +31,6 @@ constexpr sqlite::Sql get_run{get_run_text.data()};
 constexpr sqlite::Sql restart_run{
     "UPDATE main.tidemill_run SET marked = NULL, signal = NULL, logs_kept = NULL WHERE seq = ?1"};
 
-bool paused(Scope& scope, std::int64_t queue) {
-  auto row = scope.db.query(is_paused, queue);
-  return row.step() && row.integer(0) != 0;
-}
-
 std::optional<TimePoint> next_due(Scope& scope, std::int64_t queue) {
   std::optional<TimePoint> least;
   for (const State state : {State::scheduled, State::retry}) {
@@ -134,6 +129,11 @@ class Taker {
 };
 
 }  // namespace
+
+bool paused(Scope& scope, std::int64_t queue) {
+  auto row = scope.db.query(is_paused, queue);
+  return row.step() && row.integer(0) != 0;
+}
 
 bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer) {
   answer = {};

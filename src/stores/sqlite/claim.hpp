@@ -19,6 +19,9 @@ struct ClaimAnswer {
   std::vector<std::pair<std::string_view, std::optional<TimePoint>>> dues = {};
 };
 
+/// Whether nothing is to be taken from the queue.
+bool paused(Scope& scope, std::int64_t queue);
+
 /// True, with the answer, when there is nothing to claim and nothing due, so that nothing is to be written.
 bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer);
 

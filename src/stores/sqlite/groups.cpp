@@ -3,13 +3,12 @@
 #include <algorithm>
 
 #include "core/rules.hpp"
+#include "stores/sqlite/claim.hpp"
 #include "stores/sqlite/enqueue.hpp"
 
 namespace tidemill::sqlite_store {
 
 namespace {
-
-constexpr sqlite::Sql is_paused{"SELECT paused FROM main.tidemill_queue WHERE id = ?1"};
 
 constexpr sqlite::Sql grow{
     "INSERT INTO main.tidemill_group (queue, name, size, first_at, last_at) VALUES (?1, ?2, ?3, ?4, ?5) "
@@ -78,11 +77,6 @@ struct SetRow {
   std::int64_t queue = 0;
   std::string group = {};
 };
-
-bool paused(Scope& scope, std::int64_t queue) {
-  auto row = scope.db.query(is_paused, queue);
-  return row.step() && row.integer(0) != 0;
-}
 
 std::optional<TimePoint> time_in(sqlite::Query row) {
   return row.step() ? time_of(row.optional_integer(0)) : std::nullopt;

@@ -126,14 +126,12 @@ Renewed SqliteStore::renew(const WorkerInfo& worker, std::span<const Beat> beats
   bool marks = false;
   for (const Beat& beat : beats) marks = marks || beat.started;
   // It counts as no task, so that it fits into any transaction: to be late would cost leases.
-  lane_.run({.apply =
-                 [&](Write& write) {
-                   answer = renew_leases(write, worker, beats, lease, stats, call.now);
-                 },
-             .tasks = 0,
-             .sync = marks,
-             .urgent = true,
-             .deadline = call.deadline});
+  lane_.run(
+      {.apply = [&](Write& write) { answer = renew_leases(write, worker, beats, lease, stats, call.now); },
+       .tasks = 0,
+       .sync = marks,
+       .urgent = true,
+       .deadline = call.deadline});
   if (worker.state == "gone") hub_.forget(worker.id);
   answer.now = now();
   return answer;
