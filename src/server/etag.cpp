@@ -41,15 +41,18 @@ http::Response tagged_answer(int status, std::string body, std::string_view etag
   return response;
 }
 
-void check_if_match(const Ask& ask, const std::optional<std::string>& current) {
-  const std::string_view wanted = ask.request->header("if-match");
-  if (wanted.empty()) return;
-  if (current && (wanted == "*" || names(wanted, *current))) return;
+Problem changed_since(const std::optional<std::string>& current) {
   Problem problem{412, "changed",
                   current ? "it has been changed since; read it again, and send its ETag as If-Match"
                           : "it isn't there, or no longer; leave If-Match out to make it"};
   if (current) problem.headers.emplace_back("ETag", quoted(*current));
-  throw problem;
+  return problem;
+}
+
+void check_if_match(const Ask& ask, const std::optional<std::string>& current) {
+  const std::string_view wanted = ask.request->header("if-match");
+  if (wanted.empty() || (current && (wanted == "*" || names(wanted, *current)))) return;
+  throw changed_since(current);
 }
 
 }  // namespace tidemill::server

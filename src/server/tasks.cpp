@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/rules.hpp"
+#include "server/etag.hpp"
 #include "server/service.hpp"
 #include "wire/task_filter.hpp"
 #include "wire/task_json.hpp"
@@ -237,16 +238,15 @@ http::Response show_task(const Service& service, const Task& task, int status) {
   const std::size_t total = attempts.size();
   if (total > attempts_shown) attempts.erase(attempts.begin(), attempts.end() - attempts_shown);
   const std::string tag = etag(task);
-  http::Response response = json_answer(status, wire::object([&](json::Writer& writer) {
-                                          wire::write_task_members(writer, task, wire::Detail::full);
-                                          write_actions(writer, task);
-                                          writer.member("attempts_total", total);
-                                          writer.key("attempts");
-                                          wire::write_array(writer, attempts, wire::write_attempt);
-                                          writer.member("etag", tag);
-                                        }));
-  response.headers.emplace_back("ETag", fmt::format("\"{}\"", tag));
-  return response;
+  return tagged_answer(status, wire::object([&](json::Writer& writer) {
+                         wire::write_task_members(writer, task, wire::Detail::full);
+                         write_actions(writer, task);
+                         writer.member("attempts_total", total);
+                         writer.key("attempts");
+                         wire::write_array(writer, attempts, wire::write_attempt);
+                         writer.member("etag", tag);
+                       }),
+                       tag);
 }
 
 void add_task_routes(Routes& routes, Service& service) {
