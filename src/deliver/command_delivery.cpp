@@ -180,6 +180,11 @@ class CommandPool::Queue : public std::enable_shared_from_this<Queue> {
     for (auto& [number, job] : left) end_unstarted(*job);
   }
 
+  static void end_unstarted(Job& job) {
+    job.done(Outcome::failure(fmt::format("stopped: {}; it waited for other commands and had not begun",
+                                          why_stopped(job.context))));
+  }
+
  private:
   std::uint64_t next_number() {
     const std::lock_guard lock{mutex_};
@@ -196,11 +201,6 @@ class CommandPool::Queue : public std::enable_shared_from_this<Queue> {
       jobs_.erase(found);
     }
     end_unstarted(*job);
-  }
-
-  static void end_unstarted(Job& job) {
-    job.done(Outcome::failure(fmt::format("stopped: {}; it waited for other commands and had not begun",
-                                          why_stopped(job.context))));
   }
 
   std::mutex mutex_;  // Guards all below.
@@ -235,7 +235,14 @@ CommandPool::CommandPool(std::size_t threads)
     : queue_(std::make_shared<Queue>()), threads_(std::make_unique<Threads>()) {
   for (std::size_t i = 0; i < std::max<std::size_t>(threads, 1); ++i) {
     threads_->all.emplace_back([queue = queue_](const std::stop_token& stop) {
-      while (const auto job = queue->next(stop)) job->done(run_in_pool(*job->delivery, job->context, stop));
+      while (const auto job = queue->next(stop)) {
+        // A worker that stops marks all of its attempts before their callbacks run.
+        if (job->context.stop_reason() == StopReason::none) {
+          job->done(run_in_pool(*job->delivery, job->context, stop));
+        } else {
+          Queue::end_unstarted(*job);
+        }
+      }
     });
   }
 }

@@ -172,7 +172,7 @@ void Worker::Impl::stop_all() {
   core->give_back(core->pool.close());
 
   if (!core->pool.wait_idle(handlers_end)) {
-    for (const auto& attempt : core->pool.running()) core->stop(attempt, StopReason::shutdown);
+    core->stop_running(StopReason::shutdown);
     // The watch gives up what does not end within `stuck_after`; what it has missed, because it began or was
     // told another reason just now, is given up here.
     core->pool.wait_idle(steady_now() + options.stuck_after + 100ms);

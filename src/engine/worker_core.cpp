@@ -117,6 +117,14 @@ void WorkerCore::stop(const AttemptPtr& attempt, StopReason reason) {
   watch.fire(attempt);
 }
 
+void WorkerCore::stop_running(StopReason reason) {
+  // All are marked before the first one hears it: what its end would let begin must not begin.
+  std::vector<AttemptPtr> told = pool.running();
+  const Steady now = steady_now();
+  std::erase_if(told, [&](const AttemptPtr& attempt) { return !attempt->stop(reason, now); });
+  for (const AttemptPtr& attempt : told) watch.fire(attempt);
+}
+
 void WorkerCore::abandon(const AttemptPtr& attempt) {
   if (!attempt->abandon()) return;
   if (!attempt->begun()) {

@@ -72,6 +72,8 @@ class WorkerCore final : public AttemptOwner,
   bool run(const AttemptPtr& attempt) noexcept;
   /// Tells a running attempt to stop, if it hasn't been told.
   void stop(const AttemptPtr& attempt, StopReason reason);
+  /// Tells all of them.
+  void stop_running(StopReason reason);
   /// An operator's cancel or hold: stops it, or keeps it from starting.
   void signal(const AttemptPtr& attempt, Signal signal);
   /// It was told to stop long ago: reported as what stopped it, whatever the handler still does.

@@ -2,11 +2,8 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstdint>
 
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
+#include <semaphore.h>
 
 #include <tidemill/error.hpp>
 
@@ -14,35 +11,39 @@ namespace tidemill::engine {
 
 namespace {
 
-/// A signal adds so much, a poke adds one.
-constexpr std::uint64_t signal_weight = 1U << 20U;
-constexpr std::uint64_t hangup_weight = std::uint64_t{1} << 40U;
+/// Never destroyed, since a handler may still be about to post on another thread.
+struct Event {
+  Event() { sem_init(&semaphore, 0, 0); }
+  sem_t semaphore{};
+};
 
-/// Where the handler writes: it can reach nothing but what is static. Never closed, since a handler may still
-/// be about to write on another thread.
-std::atomic<int> event{-1};
+/// What the handler counts, and whom it wakes: it can reach nothing but what is static.
+Event event;
+std::atomic<int> ends{0};
+std::atomic<bool> hangup{false};
+std::atomic<bool> poked{false};
 std::atomic<bool> in_use{false};
 
 void on_signal(int number) {
   const int saved = errno;
-  const std::uint64_t weight = number == SIGHUP ? hangup_weight : signal_weight;
-  (void)!write(event.load(), &weight, sizeof weight);
+  if (number == SIGHUP) {
+    hangup = true;
+  } else {
+    ++ends;
+  }
+  sem_post(&event.semaphore);
   errno = saved;
 }
 
 }  // namespace
 
-ProcessSignals::ProcessSignals(Hangup hangup) : with_hangup_(hangup == Hangup::caught) {
+ProcessSignals::ProcessSignals(Hangup choice) : with_hangup_(choice == Hangup::caught) {
   if (in_use.exchange(true)) {
     throw Error{ErrorKind::invalid, "another worker of this process is inside run() already"};
   }
-  if (event.load() < 0) event.store(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (event.load() < 0) {
-    in_use = false;
-    throw Error{ErrorKind::unavailable, "can't wait for signals: no file descriptor is left"};
-  }
-  std::uint64_t stale = 0;
-  (void)!read(event.load(), &stale, sizeof stale);
+  ends = 0;
+  hangup = false;
+  poked = false;
 
   struct sigaction action{};
   action.sa_handler = on_signal;
@@ -69,16 +70,20 @@ ProcessSignals::~ProcessSignals() {
 }
 
 int ProcessSignals::wait() {
-  pollfd readable{.fd = event.load(), .events = POLLIN, .revents = 0};
-  std::uint64_t count = 0;
-  while (read(event.load(), &count, sizeof count) < 0) poll(&readable, 1, -1);
-  if (count >= hangup_weight) hung_up_ = true;
-  return static_cast<int>(count % hangup_weight / signal_weight);
+  for (;;) {
+    while (sem_wait(&event.semaphore) != 0) {
+    }
+    // What came together was counted together: a post may be left that stands for nothing.
+    const int count = ends.exchange(0);
+    const bool hung_up = hangup.exchange(false);
+    if (hung_up) hung_up_ = true;
+    if (poked.exchange(false) || hung_up || count > 0) return count;
+  }
 }
 
 void ProcessSignals::poke() {
-  const std::uint64_t one = 1;
-  (void)!write(event.load(), &one, sizeof one);
+  poked = true;
+  sem_post(&event.semaphore);
 }
 
 }  // namespace tidemill::engine

@@ -9,7 +9,7 @@ namespace tidemill::engine {
 /// Catches SIGINT and SIGTERM while it lives, and puts back what was there before. One at a time in a
 /// process, and destroyed by the thread that made it.
 ///
-/// A handler that writes to a descriptor, and no masked signals with sigwait: threads that the program
+/// A handler that posts a semaphore, and no masked signals with sigwait: threads that the program
 /// started before us don't have our mask, and a signal that one of them takes would end the process.
 class ProcessSignals {
  public:
