@@ -33,14 +33,14 @@ class WaitContract : public Contract {
     }
     FAIL() << "it wakes for nothing, again and again";
   }
-  /// Waits on a thread of its own, until the wait returns for `expected`; a hint may come for nothing before
-  /// it.
+  /// Waits on a thread of its own, until the wait returns for `expected` and the cause was given: a hint may
+  /// come for nothing before it.
   std::future<bool> waiter(Wake expected, std::string worker = "w1", std::stop_token stop = {}) {
     return std::async(std::launch::async,
                       [this, expected, worker = std::move(worker), stop = std::move(stop)] {
                         const auto deadline = std::chrono::steady_clock::now() + long_enough;
                         while (std::chrono::steady_clock::now() < deadline) {
-                          if (wait(long_enough, worker, "q", stop) == expected) return true;
+                          if (wait(long_enough, worker, "q", stop) == expected && given_) return true;
                         }
                         return false;
                       });
@@ -49,11 +49,16 @@ class WaitContract : public Contract {
   template <class Cause>
   void expect_wakes(Wake expected, const Cause& cause) {
     settle();
+    given_ = false;
     auto woken = waiter(expected);
     woken.wait_for(short_time);
+    given_ = true;
     cause();
     EXPECT_TRUE(woken.get());
   }
+
+ private:
+  std::atomic<bool> given_ = true;
 };
 
 // Why: a wait has an end. How: an empty store; also with no time at all.
