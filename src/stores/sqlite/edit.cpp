@@ -14,7 +14,6 @@ constexpr sqlite::Sql edit_job{
     "key = ?13 WHERE seq = ?1"};
 constexpr sqlite::Sql move_to_queue{
     "UPDATE main.tidemill_job SET queue = ?2, line = ?3, at = ?4, since = ?4, was_due = NULL WHERE seq = ?1"};
-constexpr sqlite::Sql has_id{"SELECT 1 FROM main.tidemill_job WHERE queue = ?1 AND id = ?2"};
 
 constexpr sqlite::Sql holds_key{
     "SELECT 1 FROM main.tidemill_key WHERE queue = ?1 AND key = ?2 AND seq = ?3 "
@@ -45,7 +44,7 @@ Changed move_task(Write& write, const Ref& ref, States from, std::int64_t queue,
   if (!row) return Changed::absent;
   const State state = row->state();
   if (may_be_a_workers(state) || !from.has(state)) return Changed::wrong_state;
-  if (write.db.any(has_id, queue, StoredId{ref.id})) return Changed::exists;
+  if (has_id(write, queue, StoredId{ref.id})) return Changed::exists;
   if (holds(write, *row, now)) {
     if (!pass_key(write, *row, queue, row->key, now)) return Changed::conflict;
   } else if (!row->key.empty()) {

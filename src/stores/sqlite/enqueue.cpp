@@ -28,7 +28,6 @@ constexpr sqlite::Sql overwrite{
     "?6, retries_max = ?7, "
     "crashes_max = ?8, timeout = ?9, retention = ?10, deadline = ?11, expires_at = ?12, task_group = ?13, "
     "headers = ?14 WHERE seq = ?1"};
-constexpr sqlite::Sql has_id{"SELECT 1 FROM main.tidemill_job WHERE queue = ?1 AND id = ?2"};
 
 constexpr sqlite::Sql get_holder{
     "SELECT k.id, k.seq, j.line, j.priority, r.attempt, r.crashes, j.task_group, k.outlives FROM "
@@ -161,7 +160,7 @@ Enqueued replace(Write& write, const Task& task, const Holder& holder, TimePoint
 
 Enqueued put_unique(Write& write, const Task& task, std::int64_t queue, TimePoint now) {
   const StoredId id{task.ref.id};
-  if (write.db.any(has_id, queue, id)) return exists(task.ref.id);
+  if (has_id(write, queue, id)) return exists(task.ref.id);
   const auto holder = holder_of(write, queue, task.unique->key, now);
   if (!holder) {
     insert(write, task, queue, now);
@@ -219,7 +218,7 @@ bool fits_in(Write& write, const Task& task, std::span<const std::int64_t> leavi
   if (!fault_of(task, task_bytes_max).empty()) return false;
   const std::int64_t queue = write.intern_queue(task.ref.queue);
   const StoredId id{task.ref.id};
-  if (write.db.any(has_id, queue, id)) return false;
+  if (has_id(write, queue, id)) return false;
   const auto holder = task.unique ? holder_of(write, queue, task.unique->key, now) : std::nullopt;
   return !holder || (!holder->gone && !holder->outlives_task &&
                      std::ranges::find(leaving, holder->row.seq) != leaving.end());

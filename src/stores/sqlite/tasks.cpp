@@ -13,6 +13,8 @@ constexpr auto find_row_text =
     sqlite::join("SELECT ", row_columns, row_tables, "WHERE j.queue = ?1 AND j.id = ?2");
 constexpr sqlite::Sql find_row_sql{find_row_text.data()};
 
+constexpr sqlite::Sql has_id_sql{"SELECT 1 FROM main.tidemill_job WHERE queue = ?1 AND id = ?2"};
+
 constexpr sqlite::Sql get_key{
     "SELECT length, outlives FROM main.tidemill_key WHERE queue = ?1 AND key = ?2 AND seq = ?3 "
     "AND (until IS NULL OR until > ?4)"};
@@ -101,6 +103,10 @@ std::optional<Row> find_row(Scope& scope, const Ref& ref) {
   Row row;
   read_row(columns, scope, row);
   return row;
+}
+
+bool has_id(Scope& scope, std::int64_t queue, const StoredId& id) {
+  return scope.db.any(has_id_sql, queue, id);
 }
 
 std::optional<Unique> read_unique(Scope& scope, const Row& row, TimePoint now) {

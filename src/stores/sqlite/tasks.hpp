@@ -64,6 +64,9 @@ void read_run(const sqlite::Query& columns, int first, Row& row);
 /// None when there is no such task.
 std::optional<Row> find_row(Scope& scope, const Ref& ref);
 
+/// Whether the queue has a task of this id.
+bool has_id(Scope& scope, std::int64_t queue, const StoredId& id);
+
 /// The unique key of a task that it holds at `now`.
 std::optional<Unique> read_unique(Scope& scope, const Row& row, TimePoint now);
 
