@@ -162,8 +162,10 @@ TEST_F(RedisFaults, AReplicaIsNoMaster) {
 
 TEST_F(RedisFaults, WaitsForReplicas) {
   Client safe{parse_url(server->url() + "?wait=1")};
-  EXPECT_THAT(ask(safe, Command{"INCR", "n"}, shortly()),
-              AllOf(StartsWith("?lost"), HasSubstr("0 of 1 replicas")));
+  // On a busy machine the deadline may come before Redis looks at its clock, which also loses the answer.
+  const auto refused = [&] { return ask(safe, Command{"SET", "n"}.add("1"), shortly()); };
+  EXPECT_THAT(refused(), StartsWith("?lost"));
+  EXPECT_TRUE(testing::eventually([&] { return refused().find("0 of 1 replicas") != std::string::npos; }));
   EXPECT_EQ(ask(safe, Command{"GET", "n"}.reads(), shortly()), "\"1\"");
   const testing::RedisServer replica{{fmt::format("replicaof 127.0.0.1 {}", server->port())}};
   const std::vector<Command> commands{Command{"INCR", "n"}, Command{"GET", "n"}.reads(),
