@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -18,11 +19,14 @@ namespace tidemill::testing {
 /// gone for two seconds is replaced by its replica.
 class RedisCluster {
  public:
+  static constexpr std::chrono::milliseconds node_timeout{2000};
+
   /// Waits until all nodes agree.
   explicit RedisCluster(const RedisServer::Lines& lines = {}) {
     RedisServer::Lines all = lines;
     all.insert(all.end(), {"cluster-enabled yes", "cluster-config-file nodes.conf",
-                           "cluster-node-timeout 2000", "cluster-replica-validity-factor 0"});
+                           fmt::format("cluster-node-timeout {}", node_timeout.count()),
+                           "cluster-replica-validity-factor 0"});
     for (int i = 0; i < 6; ++i) nodes_.push_back(std::make_unique<RedisServer>(all));
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       tell(i, {"SET-CONFIG-EPOCH", std::to_string(i + 1)});

@@ -57,8 +57,9 @@ class RedisSentinels {
     return static_cast<std::uint16_t>(std::stoi(ports[0] == ports[1] ? ports[0] : ports[2]));
   }
   RedisServer& master() {
+    const std::uint16_t port = master_port();  // It may be another one a moment later.
     for (const auto& server : servers_) {
-      if (server->port() == master_port()) return *server;
+      if (server->port() == port) return *server;
     }
     throw std::runtime_error{"the sentinels name another master"};
   }

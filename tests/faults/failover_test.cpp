@@ -1,6 +1,6 @@
 // Failovers of Redis under load, by Sentinel and in a cluster: masters are killed or told to hand over, again
-// and again, while producers enqueue and workers work. With `wait=1` nothing that was acknowledged is lost,
-// and nothing is accepted twice; without it the loss is counted.
+// and again, while producers enqueue and workers work. No outcome is accepted twice. With `wait=1` nothing
+// that was acknowledged is lost; without it the loss is counted.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -139,6 +139,7 @@ class Cluster : public Servers {
     const auto [master, replica] = pair(chance % 3);
     all_.node(master).stop(SIGKILL);
     if (!eventually([&, other = replica] { return is_master(all_.node(other)); })) return false;
+    elected_.at(replica) = Clock::now();
     all_.node(master).start();
     return settled(replica);
   }
@@ -151,17 +152,27 @@ class Cluster : public Servers {
       exec(all_.node(replica), command);
       eventually(over, 6s);
     }
+    elected_.at(replica) = Clock::now();
     return over() && settled(replica);
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
+  /// A master, and a replica that may be elected. For twice the nodes' time-out after its last election Redis
+  /// 7 still counts the votes of that one, and makes itself a master under its old epoch, whom nobody obeys.
   std::pair<std::size_t, std::size_t> pair(std::size_t third) {
-    return is_master(all_.node(third)) ? std::pair{third, third + 3} : std::pair{third + 3, third};
+    const auto [master, replica] =
+        is_master(all_.node(third)) ? std::pair{third, third + 3} : std::pair{third + 3, third};
+    const auto ready_at = elected_.at(replica) + 2 * testing::RedisCluster::node_timeout;
+    eventually([&] { return Clock::now() > ready_at; });
+    return {master, replica};
   }
   bool settled(std::size_t master) {
     return eventually([&] { return has_replica(all_.node(master)); });
   }
   testing::RedisCluster all_;
+  std::array<Clock::time_point, 6> elected_{};
 };
 
 struct Case {
@@ -255,10 +266,8 @@ TEST_P(FailoverTest, AcknowledgedTasksOutliveTheirMaster) {
       const bool kill =
           chance(static_cast<std::size_t>(kills + hand_overs)) < static_cast<std::size_t>(kills);
       --(kill ? kills : hand_overs);
-      // The servers' own votes may refuse one that comes soon after another, and without a master there is no
-      // test.
-      if (!(kill ? servers_->kill_master(chance(3)) : servers_->hand_over(chance(3))))
-        GTEST_SKIP() << "the servers have elected no master";
+      ASSERT_TRUE(kill ? servers_->kill_master(chance(3)) : servers_->hand_over(chance(3)))
+          << "the servers have elected no master";
     }
     const std::size_t before = acknowledged();
     ASSERT_TRUE(eventually([&] { return acknowledged() >= before + 100; })) << "no task gets in";
@@ -279,16 +288,17 @@ TEST_P(FailoverTest, AcknowledgedTasksOutliveTheirMaster) {
   fmt::print("{} acknowledged, {} lost; {} accepted, {} of them twice\n", acknowledged_.size(), lost,
              accepted.size(), twice);
   for (const auto& [id, task] : stored) expect_one_success(inspector, task);
-  if (!GetParam().waits) return;
-  EXPECT_EQ(lost, 0U);
   EXPECT_EQ(twice, 0U);
+  if (GetParam().waits) {
+    EXPECT_EQ(lost, 0U);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Redis, FailoverTest,
                          ::testing::Values(Case{"sentinel_wait", false, true, 10, 10},
                                            Case{"cluster_wait", true, true, 10, 10},
-                                           Case{"sentinel", false, false, 3, 2},
-                                           Case{"cluster", true, false, 3, 2}),
+                                           Case{"sentinel", false, false, 10, 10},
+                                           Case{"cluster", true, false, 10, 10}),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace

@@ -101,6 +101,48 @@ TEST_F(RedisSentinel, AMasterThatIsReplacedWhileItLivesIsLeft) {
   EXPECT_TRUE(testing::eventually([&] { return told() == answer(second) + "|"; }));
 }
 
+// Why: what a replaced master answers in its last moments is lost, and who heard it would count it. How: the
+// replica becomes a master, and the sentinel learns of it later.
+TEST_F(RedisSentinel, WhatIsToBeReplicatedCountsOnTheNewMaster) {
+  const testing::RedisServer first;
+  const testing::RedisServer second{{fmt::format("replicaof 127.0.0.1 {}", first.port())}};
+  const testing::RedisServer sentinel{{fmt::format("sentinel monitor mymaster 127.0.0.1 {} 1", first.port())},
+                                      "redis-sentinel"};
+  Client client{parse_url(fmt::format("redis+sentinel://127.0.0.1:{}/mymaster", sentinel.port()))};
+  const Command write = std::move(Command{"SADD", "set"}.add("a").replicated().repeatable());
+  EXPECT_EQ(ask(client, write), "1") << "its replica has it";
+  const Command promote = Command{"REPLICAOF"}.add("NO").add("ONE");
+  Client direct{parse_url(second.url())}, watcher{parse_url(sentinel.url())};
+  ASSERT_EQ(ask(direct, promote), "+OK");
+  const Command late = std::move(Command{"SADD", "set"}.add("b").replicated().repeatable());
+  EXPECT_THAT(ask(client, late, shortly()), StartsWith("?lost"));
+  EXPECT_EQ(ask(client, Command{"SADD", "set"}.add("c")), "1") << "nothing else waits";
+  ASSERT_EQ(ask(watcher, Command{"SENTINEL"}.add("REMOVE").add("mymaster")), "+OK");
+  const Command monitor =
+      Command{"SENTINEL"}.add("MONITOR").add("mymaster").add("127.0.0.1").add(second.port()).add(1);
+  ASSERT_EQ(ask(watcher, monitor), "+OK");
+  // This one has no replica, so it is sent again until it has gone without one for a while.
+  EXPECT_EQ(ask(client, late), "0");
+  EXPECT_EQ(ask(direct, Command{"SISMEMBER", "set"}.add("b")), "1");
+}
+
+// Why: a replica that is away must not stop the queue; but a master that most sentinels don't vouch for may
+// have been replaced. How: kill the replica, then two sentinels of three.
+TEST_F(RedisSentinel, AMasterThatHasLostItsReplicasIsEnough) {
+  testing::RedisSentinels all{{}, 1};
+  Client client{parse_url(all.url() + "?connect_timeout=500ms")};
+  const Command write = std::move(Command{"SADD", "set"}.add("a").replicated().repeatable());
+  EXPECT_EQ(ask(client, write), "1");
+  all.server(1).stop();
+  EXPECT_THAT(ask(client, write, shortly()), StartsWith("?lost"));
+  EXPECT_EQ(ask(client, write), "0");
+  EXPECT_EQ(ask(client, write), "0");
+  all.sentinel(0).stop();
+  EXPECT_EQ(ask(client, write), "0");
+  all.sentinel(1).stop();
+  EXPECT_THAT(ask(client, write, shortly()), StartsWith("?lost"));
+}
+
 TEST_F(RedisSentinel, AsksTheOthersWhenOneIsAway) {
   testing::RedisSentinels all;
   all.sentinel(0).stop();

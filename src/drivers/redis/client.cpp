@@ -20,6 +20,9 @@ using Clock = std::chrono::steady_clock;
 
 /// So often a server may send a call elsewhere at once; after that it waits between tries.
 constexpr int redirections_max = 5;
+/// How long one replica is waited for before the server is looked for anew, and where none was there of late.
+constexpr int wait_one_ms = 1000;
+constexpr int wait_alone_ms = 100;
 
 /// One command of a call, until it has its reply.
 struct Job {
@@ -39,6 +42,7 @@ struct Group {
   std::vector<std::size_t> requests = {};  ///< For each job its place in the pipeline.
   std::shared_ptr<Pool> pool = {};
   std::unique_ptr<Connection> connection = {};
+  int replicas = 0;  ///< How many must have what is written.
   std::optional<Command> wait = {};
 };
 
@@ -78,7 +82,7 @@ const Command& asking() {
 /// One call: rounds until each job has its reply, or the deadline.
 class Call {
  public:
-  Call(Servers& servers, Deadline deadline) : servers_(servers), deadline_(deadline) {}
+  Call(Servers& servers, Deadline deadline) : servers_(servers), deadline_(deadline), turn_(servers.turn()) {}
 
   std::vector<Reply> run(std::vector<Job> jobs);
 
@@ -93,6 +97,7 @@ class Call {
   void settle_refusal(Group& group, Job& job, Reply reply, bool with_text);
   void check_replicas(Group& group, Pipeline& pipeline);
   void lose(Job& job, const std::string& reason);
+  void leave(const Group& group);
   void pause();
 
   /// It will be tried again, but not before.
@@ -119,7 +124,7 @@ class Call {
   std::shared_ptr<const Layout> layout_;
   Backoff backoff_;
   std::optional<Deadline> wake_;
-  std::size_t turn_ = 0;
+  std::size_t turn_;  ///< Who is asked what any server can answer.
   int redirections_ = 0;
   bool redirected_ = false;
 };
@@ -218,28 +223,39 @@ void Call::connect(Group& group, std::size_t groups_left) {
     for (Job* const job : group.jobs) not_sent(*job, failure.what());
     servers_.doubt(layout_);
     later(group.pool->ready_at());
-    ++turn_;
+    leave(group);
   }
 }
 
 Pipeline Call::send(Group& group) {
   Pipeline pipeline{*group.connection};
-  bool writes = false;
+  const Options& options = servers_.options();
+  bool replicated = false;
   for (Job* const job : group.jobs) {
     if (job->asking) pipeline.add(asking());
     job->asking = false;
     group.requests.push_back(pipeline.size());
     pipeline.add(*job->command);
-    writes = writes || !Wire::reads(*job->command);
+    if (!Wire::reads(*job->command)) group.replicas = options.replicas;
+    replicated = replicated || Wire::replicated(*job->command);
   }
-  const int replicas = servers_.options().replicas;
-  if (replicas == 0 || !writes) return pipeline;
+  const bool one = options.replicas == 0 && replicated && options.topology != Topology::single;
+  if (one) group.replicas = 1;
+  if (group.replicas == 0) return pipeline;
   // Sooner than the deadline, so that the answer comes in time: a server looks at its clock ten times a
   // second.
   const int left = milliseconds_until(deadline_);
-  group.wait.emplace("WAIT").add(replicas).add(std::max(left - std::min(left / 2, 150), 1));
+  int limit = std::max(left - std::min(left / 2, 150), 1);
+  if (one) limit = std::min(limit, servers_.is_alone(group.address) ? wait_alone_ms : wait_one_ms);
+  group.wait.emplace("WAIT").add(group.replicas).add(limit);
   pipeline.add(*group.wait);
   return pipeline;
+}
+
+/// The server is in trouble: another one is asked what any can answer, by later calls too.
+void Call::leave(const Group& group) {
+  const Address* const asked = layout_->master_of(Wire::any_slot, turn_);
+  if (*asked == group.address) servers_.leave_turn(turn_++);
 }
 
 void Call::settle(Group& group, Pipeline& pipeline) {
@@ -258,7 +274,7 @@ void Call::settle(Group& group, Pipeline& pipeline) {
   group.pool->trouble(fmt::format("{}: {}", shown(group.address), reason));
   servers_.doubt(layout_);
   later(group.pool->ready_at());
-  ++turn_;
+  leave(group);
 }
 
 void Call::settle(Group& group, Job& job, Pipeline& pipeline, std::size_t request) {
@@ -309,17 +325,23 @@ void Call::lose(Job& job, const std::string& reason) {
 /// The last answer says how many replicas have all that was written before.
 void Call::check_replicas(Group& group, Pipeline& pipeline) {
   const std::size_t request = pipeline.size() - 1;
-  const int wanted = servers_.options().replicas;
+  const bool one = servers_.options().replicas == 0;
   std::string reason = fmt::format("{}: {}", shown(group.address), pipeline.reason());
   if (pipeline.answered(request)) {
     const Reply& reply = pipeline.reply(request);
-    if (reply.ok() && reply.integer >= wanted) return;
-    reason = reply.ok()
-                 ? fmt::format("{}: {} of {} replicas have it", shown(group.address), reply.integer, wanted)
-                 : fmt::format("{}: {}", shown(group.address), reply.text);
+    if (reply.ok() && reply.integer >= group.replicas) {
+      if (one) servers_.in_company(group.address);
+      return;
+    }
+    if (one && servers_.counts_alone(group.address, deadline_)) return;
+    reason = reply.ok() ? fmt::format("{}: {} of {} replicas have it", shown(group.address), reply.integer,
+                                      group.replicas)
+                        : fmt::format("{}: {}", shown(group.address), reply.text);
   }
+  if (one) servers_.doubt(layout_);
   for (Job* const job : group.jobs) {
-    if (job->done && job->reply.ok() && !Wire::reads(*job->command)) lose(*job, reason);
+    const bool waits = one ? Wire::replicated(*job->command) : !Wire::reads(*job->command);
+    if (job->done && job->reply.ok() && waits) lose(*job, reason);
   }
 }
 

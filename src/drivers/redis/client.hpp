@@ -44,7 +44,8 @@ class Client {
   /// sent and not answered is `lost`, unless it is repeatable: then it is sent again until the deadline.
   /// Refusals that end by themselves (LOADING, READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, and NOREPLICAS)
   /// are tried again until the deadline too, then they are the answer. With `Options::replicas`, a write that
-  /// too few replicas have by the deadline is `lost`.
+  /// too few replicas have by the deadline is `lost`; so is one that is to be `replicated` and that no
+  /// replica has, unless the server has been without one for some seconds and is the master still.
   std::vector<Reply> exec(std::span<const Command> commands, Deadline deadline);
   std::vector<Reply> exec(std::span<const Command> commands);  ///< With `Options::timeout`.
   Reply exec(const Command& command);

@@ -53,6 +53,11 @@ class Command {
     reads_ = true;
     return repeatable();
   }
+  /// It counts only once a replica has it, where Sentinel or a cluster may put one in the master's place.
+  Command& replicated() {
+    replicated_ = true;
+    return *this;
+  }
 
  private:
   friend class Wire;
@@ -66,6 +71,7 @@ class Command {
   int slot_ = any_slot;
   bool repeatable_ = false;
   bool reads_ = false;
+  bool replicated_ = false;
 };
 
 }  // namespace tidemill::redis

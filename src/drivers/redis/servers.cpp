@@ -19,6 +19,9 @@ constexpr auto look_again = std::chrono::seconds{1};
 constexpr auto look_max = std::chrono::milliseconds{200};
 /// So long without doubt, and the next one is looked into at once.
 constexpr auto calm = std::chrono::seconds{2};
+/// After so long without a replica, a master that is one still is taken to have lost them. Sentinels know of
+/// a new master some three seconds after it has become one.
+constexpr auto alone_after = std::chrono::seconds{5};
 
 Reply ask_those_that_know(Connection& connection, const Command& command, Deadline deadline) {
   Reply reply = ask(connection, command, deadline);
@@ -138,6 +141,47 @@ void Servers::doubt(const std::shared_ptr<const Layout>& layout) {
 Deadline Servers::ready_at() const {
   const std::lock_guard lock{mutex_};
   return backoff_.ready_at();
+}
+
+bool Servers::counts_alone(const Address& address, Deadline deadline) {
+  const auto now = Clock::now();
+  {
+    const std::lock_guard lock{mutex_};
+    Alone& alone = alone_.try_emplace(address, Alone{now, now}).first->second;
+    // Nobody has looked for a while: a replica may have been there and gone.
+    if (now - alone.seen >= alone_after) alone.since = now;
+    alone.seen = now;
+    if (now - alone.since < alone_after) return false;
+  }
+  return is_master_still(address, deadline);
+}
+
+bool Servers::is_alone(const Address& address) const {
+  const std::lock_guard lock{mutex_};
+  const auto found = alone_.find(address);
+  return found != alone_.end() && found->second.seen - found->second.since >= alone_after;
+}
+
+void Servers::in_company(const Address& address) {
+  const std::lock_guard lock{mutex_};
+  alone_.erase(address);
+}
+
+/// What was known a moment ago won't do: each is asked.
+bool Servers::is_master_still(const Address& address, Deadline deadline) {
+  const auto layout = known();
+  const auto& all = options_.topology == Topology::cluster ? layout->masters : options_.addresses;
+  std::size_t agreed = 0;
+  for (const Address& one : all) {
+    try {
+      std::string reason;
+      const auto found = ask_one(one, std::min(deadline, Clock::now() + options_.connect_timeout), reason);
+      if (found && std::ranges::find(found->masters, address) != found->masters.end()) ++agreed;
+    } catch (const Failure&) {  // It is away, and says nothing.
+    }
+    if (2 * agreed > all.size()) return true;
+  }
+  return false;
 }
 
 std::vector<Address> Servers::who_know() const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -54,16 +55,35 @@ class Servers {
   /// This layout has led to the wrong server, or to none.
   void doubt(const std::shared_ptr<const Layout>& layout);
   Deadline ready_at() const;
+  /// For `Layout::master_of`, of commands that any server can answer: the same until its server is in
+  /// trouble.
+  std::size_t turn() const noexcept { return any_turn_; }
+  void leave_turn(std::size_t turn) noexcept { any_turn_.compare_exchange_strong(turn, turn + 1); }
+
+  /// What was written last on this master is on none of its replicas. True when it counts all the same: it
+  /// has been so for some seconds, longer than a replica takes to be known as the new master, and most of
+  /// those that know say that this one is the master still.
+  bool counts_alone(const Address& address, Deadline deadline);
+  /// Whether that has been so for long enough.
+  bool is_alone(const Address& address) const;
+  /// A replica has it.
+  void in_company(const Address& address);
 
   std::shared_ptr<Pool> pool(const Address& address);
   /// A connection that belongs to no pool, and speaks RESP3. Throws Refused or Failure.
   std::unique_ptr<Connection> connect(const Address& address, Deadline deadline);
 
  private:
+  /// Since when no replica has had what was written, and when that was seen last.
+  struct Alone {
+    Deadline since{}, seen{};
+  };
+
   std::shared_ptr<const Layout> ask(Deadline deadline);
   /// One of those that know; none: this one doesn't, for the reason.
   std::optional<Layout> ask_one(const Address& address, Deadline deadline, std::string& reason);
   std::vector<Address> who_know() const;
+  bool is_master_still(const Address& address, Deadline deadline);
   void drop_pools_beyond(const Layout& layout);
   const TlsContext* tls() const noexcept { return tls_ ? &*tls_ : nullptr; }
 
@@ -81,6 +101,8 @@ class Servers {
   Backoff backoff_;
   std::size_t turn_ = 0;  ///< Whom to ask first.
   std::string reason_;
+  std::map<Address, Alone> alone_;
+  std::atomic<std::size_t> any_turn_{0};
 };
 
 }  // namespace tidemill::redis

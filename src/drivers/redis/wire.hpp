@@ -19,6 +19,7 @@ class Wire {
   static int slot(const Command& command) noexcept { return command.slot_; }
   static bool repeatable(const Command& command) noexcept { return command.repeatable_; }
   static bool reads(const Command& command) noexcept { return command.reads_; }
+  static bool replicated(const Command& command) noexcept { return command.replicated_; }
   static const Script* script(const Command& command) noexcept { return command.script_; }
   /// Of SUBSCRIBE and the like, which are answered with one message a channel instead of a reply; else zero.
   static std::size_t channels(const Command& command) noexcept;

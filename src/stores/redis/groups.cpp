@@ -128,6 +128,7 @@ Reported RedisStore::settle_one(const Settle& end, const Call& call, std::size_t
     return Reported::failed;
   auto command = script(settle_script(), set.queue, call, part++);
   command.add(micros(call.now)).add(since_of(call.now)).add(set.group).add(set.token);
+  command.replicated();  // As reports are.
   if (end.merged) {
     command.add("merged");
     add_task(command, filled(*end.merged, call.now), call.now, "");

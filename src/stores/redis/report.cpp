@@ -129,6 +129,8 @@ std::vector<Reported> RedisStore::report(std::span<const Report> reports, const 
       auto begun = script(wanted, task.ref.queue, call, part++);
       begun.add(day_text(call.now)).add(seconds_up(call.now + day_counters_kept));
       if (!simple) begun.add(micros(call.now)).add(since_of(call.now));
+      // One that a failover takes back would be accepted a second time, from the task's next run.
+      begun.replicated();
       return begun;
     });
     if (simple) {
