@@ -137,7 +137,16 @@ struct Stat {
 };
 
 /// What an operator asks of a worker, or of the holder of a lease.
-enum class Signal : std::uint8_t { none, cancel, hold, lost, quiet, resume, stop };
+enum class Signal : std::uint8_t {
+  none,
+  cancel,
+  hold,
+  lost,
+  quiet,
+  resume,
+  stop,
+  unknown  ///< Only of a lease: whether it was renewed is not known. It is what it was; renew it again.
+};
 std::string_view to_string(Signal signal) noexcept;
 
 struct WorkerInfo {

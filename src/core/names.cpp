@@ -39,7 +39,7 @@ constexpr std::array puts = {Names{"created"}, Names{"replaced"}, Names{"exists"
 constexpr std::array reports = {Names{"applied"}, Names{"lost"}, Names{"ended"}, Names{"failed"},
                                 Names{"unknown"}};
 constexpr std::array signals = {Names{"none"},  Names{"cancel"}, Names{"hold"}, Names{"lost"},
-                                Names{"quiet"}, Names{"resume"}, Names{"stop"}};
+                                Names{"quiet"}, Names{"resume"}, Names{"stop"}, Names{"unknown"}};
 constexpr std::array changes = {Names{"changed"}, Names{"signalled"}, Names{"absent"}, Names{"wrong_state"},
                                 Names{"failed"},  Names{"stale"},     Names{"exists"}, Names{"conflict"}};
 constexpr std::array features = {Names{"list"},     Names{"search"},   Names{"order"},  Names{"delay"},

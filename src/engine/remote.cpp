@@ -230,6 +230,8 @@ RemoteRenewed RemoteLeases::renew(const RemoteWorker& worker, std::span<const Re
       sent.push_back({.lease = &leases[*places[i]], .progress = beats[i].progress, .logs = beats[i].logs});
   }
   const Renewed renewed = store_.renew(info_of(worker, sent.size()), sent, lease, stats_.take(), call());
+  if (std::ranges::find(renewed.leases, Signal::unknown) != renewed.leases.end())
+    throw Error{ErrorKind::unknown_outcome, "some of the leases may not have been renewed"};
   const TimePoint now = clock_.now();
   RemoteRenewed answer{.worker = renewed.worker, .until = now + lease};
   {

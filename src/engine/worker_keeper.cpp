@@ -99,6 +99,7 @@ void WorkerKeeper::beat(bool all) {
 
   const std::size_t most = std::max<std::size_t>(core_.store.capabilities().batch_max, 1);
   bool good = true;
+  bool answered = true;
   std::size_t begin = 0;
   do {
     Load load;
@@ -109,9 +110,10 @@ void WorkerKeeper::beat(bool all) {
       load.beats.push_back({.lease = &attempt->lease(), .started = attempt->marked()});
       if (!attempt->settled()) attempt->take_news(load.beats.back());
     }
-    good = renew(load, begin == 0);
+    answered = renew(load, begin == 0);
+    good = good && load.unknown.empty() && answered;
     begin = end;
-  } while (good && begin < held.size());
+  } while (answered && begin < held.size());
   next_beat_ = good ? at + core_.options.beat : at;  // After a failure as soon as the pause is over.
 }
 
@@ -125,10 +127,12 @@ bool WorkerKeeper::renew(Load& load, bool with_stats) {
     const Renewed renewed = core_.store.renew(info, load.beats, core_.options.lease, stats, call);
     core_.clock.learn(renewed.now, sent, steady_now());
     core_.last_renewal = sent;
-    trouble_.over();
     core_.obey(renewed.worker);
-    for (std::size_t i = 0; i < load.attempts.size() && i < renewed.leases.size(); ++i) {
-      deliver(load.attempts[i], renewed.leases[i], sent);
+    sort_out(load, renewed, sent);
+    if (load.unknown.empty()) {
+      trouble_.over();
+    } else {
+      quiet_until_ = steady_now() + trouble_.failed("the store doesn't answer for some of them");
     }
     return true;
   } catch (const std::exception& error) {
@@ -140,6 +144,21 @@ bool WorkerKeeper::renew(Load& load, bool with_stats) {
   for (std::size_t i = 0; i < load.attempts.size(); ++i) load.attempts[i]->put_back(std::move(load.beats[i]));
   quiet_until_ = steady_now() + trouble_.failed(why);
   return false;
+}
+
+void WorkerKeeper::sort_out(Load& load, const Renewed& renewed, Steady sent) {
+  std::vector<AttemptPtr> known;
+  for (std::size_t i = 0; i < load.attempts.size() && i < renewed.leases.size(); ++i) {
+    AttemptPtr& attempt = load.attempts[i];
+    if (renewed.leases[i] == Signal::unknown) {
+      attempt->put_back(std::move(load.beats[i]));
+      load.unknown.push_back(std::move(attempt));
+      continue;
+    }
+    deliver(attempt, renewed.leases[i], sent);
+    known.push_back(std::move(attempt));
+  }
+  load.attempts = std::move(known);
 }
 
 void WorkerKeeper::deliver(const AttemptPtr& attempt, Signal signal, Steady sent) {
@@ -193,11 +212,13 @@ void WorkerKeeper::mark_all() {
   for (const AttemptPtr& attempt : load.attempts) {
     load.beats.push_back({.lease = &attempt->lease(), .started = true});
   }
-  if (!renew(load, false)) {
+  const bool answered = renew(load, false);
+  {
     const std::lock_guard lock{mutex_};
-    to_mark_.insert(to_mark_.begin(), load.attempts.begin(), load.attempts.end());
-    return;
+    const auto& again = answered ? load.unknown : load.attempts;
+    to_mark_.insert(to_mark_.begin(), again.begin(), again.end());
   }
+  if (!answered) return;
   for (const AttemptPtr& attempt : load.attempts) after_mark(attempt);
 }
 

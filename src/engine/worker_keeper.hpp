@@ -40,6 +40,7 @@ class WorkerKeeper {
   struct Load {
     std::vector<AttemptPtr> attempts;
     std::vector<Beat> beats;
+    std::vector<AttemptPtr> unknown = {};  ///< Those that may not have been renewed; no more in `attempts`.
   };
 
   void loop();
@@ -47,7 +48,9 @@ class WorkerKeeper {
   /// Renews what is due; all of it, if a signal waits.
   void beat(bool all);
   void last_beat();
+  /// False when the store has not answered at all.
   bool renew(Load& load, bool with_stats);
+  void sort_out(Load& load, const Renewed& renewed, Steady sent);
   void deliver(const AttemptPtr& attempt, Signal signal, Steady sent);
   void after_mark(const AttemptPtr& attempt);
   void drop(const AttemptPtr& attempt);

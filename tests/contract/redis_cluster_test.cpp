@@ -17,9 +17,8 @@
 #include <tidemill/locks.hpp>
 #include <tidemill/store.hpp>
 
+#include "contract/redis_cluster_fixture.hpp"
 #include "drivers/redis/client.hpp"
-#include "redis_cluster.hpp"
-#include "stores/redis/keys.hpp"
 
 namespace tidemill {
 
@@ -30,53 +29,8 @@ using redis_store::pending_key;
 using redis_store::shared_key;
 using ::testing::Each;
 using ::testing::ElementsAre;
+using tests::RedisClusterStoreTest;
 using tidemill::testing::eventually;
-using tidemill::testing::RedisCluster;
-
-/// One cluster for all tests: each leaves it whole, but for the last, and empties it first.
-class RedisClusterStoreTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    TIDEMILL_NEEDS_REDIS();
-    client_.emplace(redis::parse_url(cluster().url()));
-    client_->exec_everywhere(redis::Command{"FLUSHALL"}, std::chrono::steady_clock::now() + 30s);
-    store_ = open(cluster().url());
-  }
-
-  static RedisCluster& cluster() {
-    static RedisCluster cluster;
-    return cluster;
-  }
-  static std::size_t node_of(std::string_view key) { return cluster().master_of(redis::slot_of(key)); }
-  /// A queue on the node.
-  static std::string queue_on(std::size_t node, std::string_view prefix = "q") {
-    for (int i = 0;; ++i) {
-      std::string queue = fmt::format("{}{}", prefix, i);
-      if (node_of(pending_key(queue)) == node) return queue;
-    }
-  }
-  /// One that is not on the schedules' node.
-  static std::string queue_elsewhere() { return queue_on((node_of(shared_key("schedules")) + 1) % 3); }
-
-  Call call(std::uint64_t session = 1) {
-    return {.now = store_->now(), .session = session, .number = ++calls_, .deadline = {}};
-  }
-  static Task task(std::string id, std::string queue) {
-    Task task;
-    task.ref = {std::move(queue), std::move(id)};
-    task.kind = "kind";
-    return task;
-  }
-  redis::Reply ask(std::string_view name, std::string_view key, const std::vector<std::string>& more = {}) {
-    redis::Command command{name, key};
-    for (const std::string& argument : more) command.add(argument);
-    return client_->exec(command);
-  }
-
-  std::optional<redis::Client> client_;
-  std::unique_ptr<Store> store_;
-  std::uint64_t calls_ = 0;
-};
 
 // Why: a queue is on one node of a cluster, and every script keeps to it. How: tasks of many queues, all
 // verbs.
@@ -114,7 +68,7 @@ class RedisClusterFiringTest : public RedisClusterStoreTest {
  protected:
   void SetUp() override {
     RedisClusterStoreTest::SetUp();
-    if (IsSkipped()) return;
+    if (IsSkipped() || HasFatalFailure()) return;
     queue_ = queue_elsewhere();
     instant_ = store_->now();
     put_schedule({});
@@ -315,7 +269,7 @@ class RedisClusterWaitTest : public RedisClusterStoreTest {
 
   void SetUp() override {
     RedisClusterStoreTest::SetUp();
-    if (IsSkipped()) return;
+    if (IsSkipped() || HasFatalFailure()) return;
     for (const std::size_t node : {0U, 1U, 2U}) queues_.push_back(queue_on(node));
   }
 
@@ -373,38 +327,6 @@ TEST_F(RedisClusterWaitTest, AFailoverIsFollowed) {
   }));
   expect_woken(std::move(woken));
   cluster().node(2).start();
-}
-
-/// Ends with a node less.
-class RedisClusterLossTest : public RedisClusterStoreTest {};
-
-// Why: a node that is away must not keep workers from the other nodes' queues. How: kill one that has no
-// register of queues, and look at its queue and then at another's, before anybody can have taken its place.
-TEST_F(RedisClusterLossTest, QueuesAreServedWhileAnothersNodeIsAway) {
-  const std::size_t names = node_of(redis_store::queues_key), shared = node_of(shared_key("schedules"));
-  std::size_t away = 0;
-  while (away == names || away == shared) ++away;
-  const std::string lame = queue_on(away, "a"), well = queue_on(names, "b");
-  const std::vector<Want> wants = {{lame, 10}, {well, 10}};
-  const auto claimed = [&](Call at) {
-    at.deadline = std::chrono::steady_clock::now() + 1s;
-    return store_->claim({.worker = "w", .wants = wants, .count_max = 10, .lease = 25s}, at).leases.size();
-  };
-  const std::vector<Task> first = {task("a", lame), task("b", well)};
-  const std::vector<Task> second = {task("c", lame), task("d", well)};
-  store_->enqueue(first, call());
-  EXPECT_EQ(claimed(call()), 2U);
-  store_->enqueue(second, call());
-  Call later = call();
-  later.now += 1h;
-  const bool replaced = cluster().exec(away, redis::Command{"ROLE"}).items.at(0).text != "master";
-  cluster().node(replaced ? away + 3 : away).stop();
-  EXPECT_EQ(claimed(later), 1U);
-  later.number = ++calls_;
-  EXPECT_THROW(claimed(later), Error) << "there is nothing else, so it is said";
-  later.number = ++calls_;
-  later.deadline = std::chrono::steady_clock::now() + 1s;
-  EXPECT_EQ(store_->sweep("s", 25s, 10, later).taken.size(), 1U);
 }
 
 }  // namespace

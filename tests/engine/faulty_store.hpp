@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -53,6 +55,11 @@ class FaultyStore : public Store {
     }
     changed_.notify_all();
   }
+  /// From now on nobody reaches the leases of this queue; none: all are reached again.
+  void lose_queue(std::string queue) {
+    const std::lock_guard lock{mutex_};
+    lost_queue_ = std::move(queue);
+  }
   int calls(Verb verb) const {
     const std::lock_guard lock{mutex_};
     return calls_.at(index(verb));
@@ -85,7 +92,17 @@ class FaultyStore : public Store {
   }
   Renewed renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
                 std::span<const Stat> stats, const Call& call) override {
-    return through(Verb::renew, [&] { return inner_.renew(worker, beats, lease, stats, call); });
+    const auto is_lost = [lost = lost_queue()](const Beat& beat) {
+      return beat.lease->task.ref.queue == lost;
+    };
+    std::vector<Beat> reached;
+    std::ranges::remove_copy_if(beats, std::back_inserter(reached), is_lost);
+    Renewed answer = through(Verb::renew, [&] { return inner_.renew(worker, reached, lease, stats, call); });
+    for (std::size_t i = 0; i < beats.size(); ++i) {
+      if (is_lost(beats[i]))
+        answer.leases.insert(answer.leases.begin() + static_cast<std::ptrdiff_t>(i), Signal::unknown);
+    }
+    return answer;
   }
   Swept sweep(std::string_view worker, Duration lease, std::size_t limit, const Call& call) override {
     return through(Verb::sweep, [&] { return inner_.sweep(worker, lease, limit, call); });
@@ -152,6 +169,10 @@ class FaultyStore : public Store {
     int times = 0;
   };
 
+  std::string lost_queue() const {
+    const std::lock_guard lock{mutex_};
+    return lost_queue_;
+  }
   static std::size_t index(Verb verb) { return static_cast<std::size_t>(verb); }
 
   Fault next(Verb verb) {
@@ -205,6 +226,7 @@ class FaultyStore : public Store {
   std::map<CallName, std::vector<Reported>> lost_reports_;
   std::vector<std::vector<std::string>> claimed_queues_;
   std::size_t largest_claim_ = 0;
+  std::string lost_queue_;
 };
 
 }  // namespace tidemill::tests

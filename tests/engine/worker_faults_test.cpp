@@ -48,6 +48,85 @@ TEST_F(WorkerFaults, LastClaimTellsWhetherTheStoreAnswers) {
   EXPECT_TRUE(eventually([&] { return worker->last_claim() > last; }));
 }
 
+/// A store of several servers, of which one is away.
+struct WorkerPartFaults : WorkerFaults {
+  static WorkerOptions two_queues() {
+    WorkerOptions options = quick();
+    options.queues = {{"here"}, {"away"}};
+    return options;
+  }
+  void await_renewals(int count) {
+    const int before = store.calls(Verb::renew);
+    ASSERT_TRUE(eventually([&] { return store.calls(Verb::renew) >= before + count; }));
+  }
+};
+
+TEST_F(WorkerPartFaults, OnlyLeasesThatAreNotRenewedAreLost) {
+  router.handle("a", [this](Context& context) {
+    ++runs;
+    await_stop(context);
+    return Outcome::success();
+  });
+  std::atomic<bool> stopped{false};
+  router.handle("b", [&](Context& context) {
+    ++runs;
+    gate.wait();
+    stopped = context.stop_requested();
+    return Outcome::success();
+  });
+  start(two_queues());
+  const Ref here = enqueue("b", {.queue = "here"});
+  const Ref away = enqueue("a", {.queue = "away"});
+  ASSERT_TRUE(eventually([&] { return runs == 2; }));
+  store.lose_queue("away");
+  ASSERT_TRUE(eventually([&] { return lines.count("lease was lost") > 0; })) << "its time has run out";
+  EXPECT_EQ(lines.count("can't renew leases"), 1U);
+  store.lose_queue({});
+  gate.open();
+  EXPECT_TRUE(becomes(here, State::gone));
+  EXPECT_FALSE(stopped);
+  EXPECT_TRUE(eventually([&] { return lines.count("can renew leases again") == 1; }));
+}
+
+TEST_F(WorkerPartFaults, ALeaseThatMayNotHaveBeenRenewedIsHeldToItsEnd) {
+  std::atomic<bool> stopped{false};
+  router.handle("a", [&](Context& context) {
+    ++runs;
+    context.progress("half");
+    gate.wait();
+    stopped = context.stop_requested();
+    return Outcome::success();
+  });
+  WorkerOptions options = two_queues();
+  options.lease = 60s;
+  start(options);
+  store.lose_queue("away");
+  const Ref ref = enqueue("a", {.queue = "away"});
+  ASSERT_TRUE(eventually([&] { return runs == 1; }));
+  await_renewals(3);
+  store.lose_queue({});
+  EXPECT_TRUE(eventually([&] { return !task(ref)->progress.empty(); })) << "its news wait for the next beat";
+  gate.open();
+  EXPECT_TRUE(becomes(ref, State::gone));
+  EXPECT_FALSE(stopped);
+}
+
+TEST_F(WorkerPartFaults, AMarkThatMayNotHaveBeenMadeIsMadeAgain) {
+  handle_at_once();
+  WorkerOptions options = two_queues();
+  options.lease = 60s;
+  start(options);
+  store.lose_queue("away");
+  const Ref away = enqueue("a", {.queue = "away", .crashes_max = 0});
+  ASSERT_TRUE(eventually([&] { return state(away) == State::active; }));
+  await_renewals(3);
+  EXPECT_TRUE(becomes(enqueue("a", {.queue = "here", .crashes_max = 0}), State::gone));
+  EXPECT_EQ(state(away), State::active);
+  EXPECT_EQ(runs, 1);
+  store.lose_queue({});
+  EXPECT_TRUE(becomes(away, State::gone));
+}
+
 TEST_F(WorkerFaults, AWaitThatFailsKeepsNobodyFromClaiming) {
   handle_at_once();
   store.fail(Verb::wait, Fault::before);

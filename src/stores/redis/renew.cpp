@@ -43,10 +43,19 @@ Renewed RedisStore::renew(const tidemill::WorkerInfo& worker, std::span<const Be
   for (auto& command : register_commands(worker, beats, call.now)) commands.push_back(std::move(command));
   commands.push_back(time_command());
 
-  const auto replies = exec(commands, call);
+  // One node of a cluster may be away: what the others say must come in time for their leases.
+  const auto replies = exec(commands, share_of(call, 2));
+  // Without any of these the store is away. They stand before the worker's own beat, which is the last.
+  const auto whole = replies.begin() + static_cast<std::ptrdiff_t>(scripts) + 1;
+  if (std::none_of(replies.begin(), whole, [](const redis::Reply& reply) { return reply.ok(); }))
+    checked(replies.front());
   for (std::size_t at = 0; at < scripts; ++at) {
-    const redis::Reply& reply = checked(replies[at]);
+    const redis::Reply& reply = replies[at];
     for (std::size_t n = 0; n < batch.items[at].size(); ++n) {
+      if (!reply.ok()) {
+        answer.leases[batch.items[at][n]] = Signal::unknown;
+        continue;
+      }
       const std::string& verdict = reply.items.at(n).text;
       if (verdict == "l") continue;
       const std::size_t at_beat = batch.items[at][n];
@@ -55,8 +64,8 @@ Renewed RedisStore::renew(const tidemill::WorkerInfo& worker, std::span<const Be
       answer.leases[at_beat] = signal;
     }
   }
-  answer.worker = static_cast<Signal>(to_number(checked(replies[scripts]).text));
-  answer.now = time_of(replies.back());
+  if (replies[scripts].ok()) answer.worker = static_cast<Signal>(to_number(replies[scripts].text));
+  answer.now = replies.back().ok() ? time_of(replies.back()) : now();
   return answer;
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -172,6 +173,8 @@ class RedisStore final : public Store, public Catalog, public Groups {
   bool holds(const Lease& lease, const Call& call);
 
   // sweep.cpp
+  /// As far as the nodes tell that have the lists, and what was known before.
+  std::set<std::string> queues_to_sweep(const Call& call, std::optional<redis::Reply>& trouble);
   redis::Command sweep_command(std::string_view queue, std::string_view worker, Duration length,
                                std::size_t most, const Call& call, std::size_t part) const;
   /// Whether the queue may have more.
@@ -230,6 +233,7 @@ class RedisStore final : public Store, public Catalog, public Groups {
   std::mutex mutex_;
   std::map<std::string, std::chrono::steady_clock::time_point, std::less<>> named_;  ///< Guarded by mutex_.
   std::chrono::steady_clock::time_point show_again_{};                               ///< Guarded by mutex_.
+  std::set<std::string> swept_;        ///< The queues as they were last listed. Guarded by mutex_.
   std::map<RoundName, Round> rounds_;  ///< Those under way. Guarded by mutex_.
 };
 

@@ -4,6 +4,8 @@
 #include <optional>
 #include <set>
 
+#include <tidemill/error.hpp>
+
 #include "stores/redis/keys.hpp"
 #include "stores/redis/lease.hpp"
 #include "stores/redis/scripts.hpp"
@@ -54,19 +56,30 @@ bool RedisStore::take_swept(const redis::Reply& reply, std::string_view queue, D
   return taken == most || promoted == most || purged == most;
 }
 
+std::set<std::string> RedisStore::queues_to_sweep(const Call& call, std::optional<redis::Reply>& trouble) {
+  // A queue that was deleted may have statistics still.
+  const auto lists = exec({counted_queues_command(), queues_command()}, share_of(call, 3));
+  std::set<std::string> queues;
+  for (const redis::Reply& names : lists) {
+    if (!names.ok()) trouble = names;
+    for (const redis::Reply& item : names.items) queues.insert(item.text);
+  }
+  const std::lock_guard guard{mutex_};
+  if (trouble) {
+    // A node that has a list is away, and queues of the others must be swept all the same.
+    queues.insert(swept_.begin(), swept_.end());
+  } else {
+    swept_ = queues;
+  }
+  return queues;
+}
+
 Swept RedisStore::sweep(std::string_view worker, Duration length, std::size_t limit, const Call& call) {
   Swept answer;
-  exec({forget_command(call.now - silent_max)}, call);
-  const std::size_t locks = locks_.purge(limit, call);
-  const std::size_t documents = documents_.purge(limit, call);
-  // A queue that was deleted may have statistics still.
-  std::set<std::string> queues;
-  for (const redis::Reply& names : exec({counted_queues_command(), queues_command()}, call)) {
-    for (const redis::Reply& item : checked(names).items) queues.insert(item.text);
-  }
+  std::optional<redis::Reply> trouble;
+  const std::set<std::string> queues = queues_to_sweep(call, trouble);
   // By steps that a script may take, of many queues at once, until none has more or the limit is reached.
   std::deque<std::string> left(queues.begin(), queues.end());
-  std::optional<redis::Reply> trouble;
   std::size_t part = 0;
   while (!left.empty()) {
     const std::size_t room = limit - std::max({answer.taken.size(), answer.promoted, answer.purged});
@@ -90,6 +103,15 @@ Swept RedisStore::sweep(std::string_view worker, Duration length, std::size_t li
   }
   // What was taken from some queues is not given up because others are in trouble: that comes up again.
   if (trouble && answer.taken.empty()) checked(*trouble);
+  std::size_t locks = 0;
+  std::size_t documents = 0;
+  try {
+    exec({forget_command(call.now - silent_max)}, share_of(call, 3));
+    locks = locks_.purge(limit, share_of(call, 2));
+    documents = documents_.purge(limit, call);
+  } catch (const Error&) {
+    if (answer.taken.empty()) throw;
+  }
   answer.more = !left.empty() || locks >= limit || documents >= limit;
   return answer;
 }
