@@ -79,13 +79,13 @@ class KillTest : public testing::KillFixture, public ::testing::WithParamInterfa
   }
 
   /// Enqueues `count` tasks and more, by a process that is killed `kills` times on its way.
-  void enqueue_with_kills(std::size_t count, std::size_t kills, std::size_t batch) {
+  void enqueue_with_kills(std::size_t count, std::size_t kills, std::size_t batch, std::size_t groups = 0) {
     for (std::size_t round = 0; round <= kills; ++round) {
       const std::size_t acked = count_lines(read_file(acks_file()));
       const std::size_t left = count > acked ? count - acked : 1;
       const std::size_t until = acked + left / (kills + 1 - round);
       Process producer = start({"enqueue", url(), acks_file(), fmt::format("p{}", ++producers_),
-                                std::to_string(left + count), std::to_string(batch)});
+                                std::to_string(left + count), std::to_string(batch), std::to_string(groups)});
       ASSERT_TRUE(eventually([&] { return count_lines(read_file(acks_file())) >= until; })) << log();
       wait_a_bit();
       producer.end(SIGKILL);
@@ -198,6 +198,44 @@ TEST_P(KillTest, NothingAcknowledgedIsLostWhenBatchesAreKilled) {
   const auto stored = tasks(inspector);
   expect_no_acknowledged_task_lost(stored);
   EXPECT_EQ(stored.size(), count(inspector, State::pending));  // The counters hold as well.
+  expect_whole_store();
+}
+
+// Whoever has taken a group's tasks is killed before it has put one in their place, again and again.
+TEST_P(KillTest, AGroupsTaskIsInOneMergedTaskWhenAggregatorsAreKilled) {
+  constexpr std::size_t tasks_total = 2'000;
+  constexpr int kills = 15;
+  enqueue_with_kills(tasks_total, 3, 100, 7);
+  const auto start_merger = [&] { return start({"merge", url(), effects_file(), "2000"}); };
+  std::vector<Process> mergers;
+  for (int i = 0; i < 2; ++i) mergers.push_back(start_merger());
+  for (int kill = 0; kill < kills; ++kill) {
+    const std::size_t until = effects().size() + 1 + chance(3);
+    ASSERT_TRUE(eventually([&] { return effects().size() >= until; })) << log();
+    const pid_t last = effects().back().pid;
+    const auto victim = std::ranges::find(mergers, last, &Process::pid);
+    ASSERT_NE(victim, mergers.end());
+    kill_worker(*victim);
+    *victim = start_merger();
+  }
+  const auto store = open(url());
+  Inspector inspector{*store};
+  ASSERT_TRUE(eventually([&] { return all_ended(inspector); }, long_enough)) << log();
+  for (Process& merger : mergers) stop_worker(inspector, merger);
+
+  const auto stored = tasks(inspector);
+  std::map<std::string, int> merged;
+  for (const auto& [id, task] : stored) {
+    EXPECT_EQ(task.kind, "kill:merged") << id;
+    expect_one_success(inspector, task);
+    std::istringstream parts{task.payload};
+    for (std::string part; parts >> part;) ++merged[part];
+  }
+  for (const auto& [id, times] : merged) EXPECT_EQ(times, 1) << id;
+  std::istringstream acknowledged{read_file(acks_file())};
+  for (std::string id; acknowledged >> id;) EXPECT_TRUE(merged.contains(id)) << id << " is lost";
+  EXPECT_GT(effects().size(), stored.size()) << "no kill came between the two";
+  fmt::print("{} parts, {} merged tasks of {} sets\n", merged.size(), stored.size(), effects().size());
   expect_whole_store();
 }
 

@@ -3,8 +3,11 @@
 //
 //   kill_worker_main work    URL EFFECTS LEASE_MS        a line "id attempt pid" for each run of a handler
 //   kill_worker_main hang    URL EFFECTS                 the same, and no handler ever ends
-//   kill_worker_main enqueue URL ACKS PREFIX COUNT BATCH  a line "id" for each acknowledged task
+//   kill_worker_main merge   URL EFFECTS LEASE_MS        a line "group 0 pid" for each set that is merged
+//   kill_worker_main enqueue URL ACKS PREFIX COUNT BATCH [GROUPS]
+//                                                        a line "id" for each acknowledged task
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <condition_variable>
@@ -61,8 +64,28 @@ void work(const std::string& url, const std::string& effects, std::chrono::milli
   tidemill::Worker{*store, router, worker_options(lease)}.run();
 }
 
+/// The merged task has the ids of its parts, each behind a blank.
+void merge(const std::string& url, const std::string& effects, std::chrono::milliseconds lease) {
+  const LineLog log{effects};
+  const auto store = tidemill::open(url);
+  tidemill::Router router;
+  router.handle("kill:merged", [](tidemill::Context&) { return tidemill::Outcome::success(); });
+  tidemill::WorkerOptions options = worker_options(lease);
+  tidemill::Aggregation rule{.size_max = 20, .grace = 200ms, .timeout = lease};
+  rule.aggregate = [&](std::string_view group, std::span<const tidemill::Task> tasks) {
+    log.add(std::string{group} + " 0 " + std::to_string(getpid()) + "\n");
+    poll(nullptr, 0, 10);  // So that most kills fall before the set is settled.
+    tidemill::NewTask merged{"kill:merged", "", {.crashes_max = 1000, .retention = 1h}};
+    for (const tidemill::Task& task : tasks) merged.payload += " " + task.ref.id;
+    return merged;
+  };
+  options.groups.push_back(std::move(rule));
+  tidemill::Worker{*store, router, options}.run();
+}
+
+/// With `groups`, the tasks take turns in so many of them.
 void enqueue(const std::string& url, const std::string& acks, const std::string& prefix, std::size_t count,
-             std::size_t batch) {
+             std::size_t batch, std::size_t groups) {
   const LineLog log{acks};
   const auto store = tidemill::open(url);
   tidemill::Client client{*store};
@@ -73,6 +96,7 @@ void enqueue(const std::string& url, const std::string& acks, const std::string&
     std::vector<tidemill::NewTask> tasks;
     for (; i < count && tasks.size() < batch; ++i) {
       options.id = prefix + "-" + std::to_string(i);
+      if (groups > 0) options.group = "g" + std::to_string(i % groups);
       tasks.push_back({"kill:task", "{}", options});
     }
     std::string lines;
@@ -96,8 +120,12 @@ int main(int argc, char** argv) {
       work(arguments[1], arguments[2], std::chrono::milliseconds{std::stoi(arguments[3])}, false);
     } else if (arguments.size() == 3 && arguments[0] == "hang") {
       work(arguments[1], arguments[2], 0ms, true);
-    } else if (arguments.size() == 6 && arguments[0] == "enqueue") {
-      enqueue(arguments[1], arguments[2], arguments[3], std::stoul(arguments[4]), std::stoul(arguments[5]));
+    } else if (arguments.size() == 4 && arguments[0] == "merge") {
+      merge(arguments[1], arguments[2], std::chrono::milliseconds{std::stoi(arguments[3])});
+    } else if ((arguments.size() == 6 || arguments.size() == 7) && arguments[0] == "enqueue") {
+      const std::size_t groups = arguments.size() == 7 ? std::stoul(arguments[6]) : 0;
+      enqueue(arguments[1], arguments[2], arguments[3], std::stoul(arguments[4]), std::stoul(arguments[5]),
+              groups);
     } else {
       return 2;
     }
