@@ -34,7 +34,6 @@ class RemoteRoutes {
  private:
   struct Waiting;
 
-  http::Response claim(const Ask& ask);
   void begin_claim(Ask&& ask, const http::Answer& answer);
   http::Response renew(const Ask& ask);
   http::Response report(const Ask& ask);
