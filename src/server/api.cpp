@@ -41,6 +41,11 @@ struct Api::Impl {
   void begin(http::Request&& request, const http::Answer& answer);
   http::Answer tagged(const http::Request& request, const http::Answer& answer) const;
   void later(std::function<http::Response()> work, const http::Answer& answer);
+  Later in_pool() {
+    return [this](std::function<http::Response()> work, const http::Answer& answer) {
+      later(std::move(work), answer);
+    };
+  }
   /// What `work` answers, or the problem that it throws.
   template <class Work>
   http::Response guarded(const Work& work) const noexcept;
@@ -77,13 +82,9 @@ Api::Impl::Impl(Store& store, ApiOptions o)
       service{store, client, inspector, options.log},
       pool(options.threads),
       metrics(service, options.meter),
-      intake(service, options.tasks_max,
-             [this](std::function<http::Response()> work, const http::Answer& answer) {
-               later(std::move(work), answer);
-             }),
-      exports(service, [this](std::function<http::Response()> work,
-                              const http::Answer& answer) { later(std::move(work), answer); }),
-      remote(service),
+      intake(service, options.tasks_max, in_pool()),
+      exports(service, in_pool()),
+      remote(service, in_pool()),
       locks(service),
       waits(service),
       events(service),

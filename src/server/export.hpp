@@ -4,7 +4,6 @@
 #include <mutex>
 #include <set>
 
-#include "server/intake.hpp"
 #include "server/service.hpp"
 
 namespace tidemill::server {

@@ -14,9 +14,6 @@
 
 namespace tidemill::server {
 
-/// Has work done in a thread that may wait for the store, and its answer sent.
-using Later = std::function<void(std::function<http::Response()>, const http::Answer&)>;
-
 /// Takes tasks in: single ones share their commit with whatever else has come meanwhile, so that many
 /// connections have the store's bulk speed.
 ///

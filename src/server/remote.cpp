@@ -25,7 +25,8 @@ constexpr std::string_view renew_example =
     R"({"worker":{"id":"py-1"},"items":[{"token":"…","progress":"50 %","logs":[{"level":"info","text":"half"}]}]})";
 constexpr std::string_view report_example =
     R"({"items":[{"token":"…","outcome":"complete","result":{"sent":true}},)"
-    R"({"token":"…","outcome":"retry","error":"421 greeting timeout","in":"3m"}]})";
+    R"({"token":"…","outcome":"retry","error":"421 greeting timeout","in":"3m"}],)"
+    R"("claim":{"worker":{"id":"py-1","slots":8},"limit":2}})";
 
 }  // namespace
 
@@ -37,8 +38,9 @@ struct RemoteRoutes::Waiting {
   std::atomic<bool> gone{false};
 };
 
-RemoteRoutes::RemoteRoutes(Service& service)
+RemoteRoutes::RemoteRoutes(Service& service, Later later)
     : service_(service),
+      later_(std::move(later)),
       leases_(service.store, {}, service.log),
       id_(fmt::format("api-{}", tidemill::to_string(make_uuid()))),
       thread_([this] {
@@ -184,10 +186,34 @@ http::Response RemoteRoutes::renew(const Ask& ask) {
   return json_answer(200, text_of(body, leases_.renew(body.worker, body.beats, body.lease)));
 }
 
-http::Response RemoteRoutes::report(const Ask& ask) {
+void RemoteRoutes::begin_report(const Ask& ask, const http::Answer& answer) {
   const auto document = ask.body();
-  const auto reports = read_reports(document.root());
-  return json_answer(200, text_of(reports, leases_.report(reports)));
+  const auto body = std::make_shared<const ReportBody>(read_report(document.root(), ask.caller));
+  const auto gone = std::make_shared<std::atomic<bool>>(false);
+  if (body->claim) answer.watch([gone] { *gone = true; });
+  later_([this, body, gone] { return report(*body, *gone); }, answer);
+}
+
+http::Response RemoteRoutes::report(const ReportBody& body, const std::atomic<bool>& gone) {
+  const auto answers = leases_.report(body.reports);
+  std::optional<engine::RemoteClaimed> claimed;
+  if (body.claim) claimed = claim_at_once(*body.claim);
+  if (claimed && gone) leases_.give_back(std::exchange(claimed->leases, {}));
+  return json_answer(200, text_of(body.reports, answers, claimed));
+}
+
+/// What was reported has been written, and its answer must say so: a claim that fails has got nothing.
+engine::RemoteClaimed RemoteRoutes::claim_at_once(const ClaimBody& body) {
+  {
+    const std::lock_guard lock{mutex_};
+    if (closed_) return {.now = service_.inspector.now()};
+  }
+  try {
+    return leases_.claim(body.worker, body.limit, body.lease);
+  } catch (const Error& error) {
+    service_.log.warning("a claim with a report failed", {{"error", error.what()}});
+    return {.now = service_.inspector.now()};
+  }
 }
 
 void RemoteRoutes::add_routes(Routes& routes) {
@@ -206,10 +232,11 @@ void RemoteRoutes::add_routes(Routes& routes) {
               .handle = [this](const Ask& ask) { return renew(ask); }});
   routes.add({.method = "POST",
               .pattern = "/api/v1/report",
-              .summary = "End attempts, with their outcomes",
+              .summary = "End attempts, with their outcomes; with `claim`, also lease the next tasks, as "
+                         "/claim without waiting",
               .roles = workers,
               .body = std::string{report_example},
-              .handle = [this](const Ask& ask) { return report(ask); }});
+              .begin = [this](Ask&& ask, const http::Answer& answer) { begin_report(ask, answer); }});
 }
 
 }  // namespace tidemill::server

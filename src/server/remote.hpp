@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "engine/remote.hpp"
+#include "server/remote_json.hpp"
 #include "server/service.hpp"
 
 namespace tidemill::server {
@@ -21,7 +23,7 @@ namespace tidemill::server {
 class RemoteRoutes {
  public:
   /// `service` must outlive it.
-  explicit RemoteRoutes(Service& service);
+  RemoteRoutes(Service& service, Later later);
   /// As `close`.
   ~RemoteRoutes();
   RemoteRoutes(const RemoteRoutes&) = delete;
@@ -36,7 +38,9 @@ class RemoteRoutes {
 
   void begin_claim(Ask&& ask, const http::Answer& answer);
   http::Response renew(const Ask& ask);
-  http::Response report(const Ask& ask);
+  void begin_report(const Ask& ask, const http::Answer& answer);
+  http::Response report(const ReportBody& body, const std::atomic<bool>& gone);
+  engine::RemoteClaimed claim_at_once(const ClaimBody& body);
 
   void loop();
   void serve_round(bool last);
@@ -44,6 +48,7 @@ class RemoteRoutes {
   void flush_statistics();
 
   Service& service_;
+  const Later later_;
   engine::RemoteLeases leases_;
   const std::string id_;
   std::chrono::steady_clock::time_point flushed_{};

@@ -85,6 +85,12 @@ void write_lease(json::Writer& writer, const engine::RemoteLease& lease) {
   writer.close('}');
 }
 
+void write_claimed(json::Writer& writer, const engine::RemoteClaimed& claimed) {
+  writer.key("leases");
+  wire::write_array(writer, claimed.leases, write_lease);
+  wire::member_time(writer, "server_time", claimed.now);
+}
+
 void read_logs(std::vector<LogLine>& logs, const JsonValue& value) {
   using Member = JsonMember<LogLine>;
   static constexpr std::array levels = {Level::debug, Level::info, Level::warning, Level::error};
@@ -223,29 +229,36 @@ RenewBody read_renew(const JsonValue& value) {
   return body;
 }
 
-std::vector<engine::RemoteReport> read_reports(const JsonValue& value) {
+ReportBody read_report(const JsonValue& value, const Caller& caller) {
   struct Body {
-    std::vector<engine::RemoteReport> reports;
+    const Caller& caller;
+    ReportBody read = {};
   };
   using Member = JsonMember<Body>;
-  static constexpr std::array members = {Member{"items", [](auto& body, const JsonValue& v) {
-                                                  for (const JsonValue& each : v.elements())
-                                                    body.reports.push_back(report_of(read_item(each), each));
-                                                  if (body.reports.size() > items_max)
-                                                    v.refuse(
-                                                        fmt::format("has more than {} items", items_max));
-                                                }}};
-  Body body;
+  static constexpr std::array members = {
+      Member{"items",
+             [](Body& body, const JsonValue& v) {
+               for (const JsonValue& each : v.elements())
+                 body.read.reports.push_back(report_of(read_item(each), each));
+               if (body.read.reports.size() > items_max)
+                 v.refuse(fmt::format("has more than {} items", items_max));
+             }},
+      Member{"claim",
+             [](Body& body, const JsonValue& v) {
+               body.read.claim = read_claim(v, body.caller);
+               if (body.read.claim->wait > Duration::zero()) {
+                 throw wire::BadValue{v.pointer() + "/wait",
+                                      "is for POST /claim; what is claimed with a report doesn't wait"};
+               }
+             }},
+  };
+  Body body{caller};
   wire::read_members<Body>(value, body, members);
-  return std::move(body.reports);
+  return std::move(body.read);
 }
 
 std::string text_of(const engine::RemoteClaimed& claimed) {
-  return wire::object([&](json::Writer& writer) {
-    writer.key("leases");
-    wire::write_array(writer, claimed.leases, write_lease);
-    wire::member_time(writer, "server_time", claimed.now);
-  });
+  return wire::object([&](json::Writer& writer) { write_claimed(writer, claimed); });
 }
 
 std::string text_of(const RenewBody& body, const engine::RemoteRenewed& renewed) {
@@ -270,7 +283,8 @@ std::string text_of(const RenewBody& body, const engine::RemoteRenewed& renewed)
   });
 }
 
-std::string text_of(std::span<const engine::RemoteReport> reports, std::span<const Reported> answers) {
+std::string text_of(std::span<const engine::RemoteReport> reports, std::span<const Reported> answers,
+                    const std::optional<engine::RemoteClaimed>& claimed) {
   return wire::object([&](json::Writer& writer) {
     writer.key("items");
     writer.open('[');
@@ -287,6 +301,7 @@ std::string text_of(std::span<const engine::RemoteReport> reports, std::span<con
       writer.close('}');
     }
     writer.close(']');
+    if (claimed) write_claimed(writer, *claimed);
   });
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,9 @@ struct Service {
   Inspector& inspector;
   const Log& log;
 };
+
+/// Has work done in a thread that may wait for the store, and its answer sent.
+using Later = std::function<void(std::function<http::Response()>, const http::Answer&)>;
 
 // One file each.
 void add_task_routes(Routes& routes, Service& service);

@@ -1,4 +1,6 @@
 // Workers that are other programs: claim, renew and report over HTTP.
+#include <sqlite3.h>
+
 #include "server/serve_fixture.hpp"
 
 namespace tidemill::testing {
@@ -176,6 +178,75 @@ TEST_F(RemoteWorkerTest, ARepeatedReportIsAnsweredTheSame) {
   expect_applied(report(token, R"("outcome":"retry","error":"x","in":"0s")"));
   EXPECT_EQ(state("1"), "active");
   expect_applied(report(next, R"("outcome":"complete")"));
+}
+
+TEST_F(RemoteWorkerTest, AReportMayClaimTheNextTasks) {
+  post("/tasks", R"([{"kind":"k","id":"1"},{"kind":"k","id":"2","payload":{"n":1.50}},{"kind":"k","id":"3"},
+      {"kind":"k","id":"4","queue":"q"}])");
+  const auto with_claim = [&](const std::string& token, const std::string& more) {
+    return post("/report", fmt::format(R"({{"items":[{}],"claim":{{"worker":{{"id":"w"}}{}}}}})",
+                                       token.empty() ? "" : item(token, R"("outcome":"complete")"), more));
+  };
+  const Reply next = with_claim(token_of_one(), "");
+  expect_applied(next);
+  ASSERT_EQ(next.count("/leases"), 1U) << next.body;
+  EXPECT_EQ(next.text("/leases/0/task/id"), "2");
+  EXPECT_EQ(next.text("/leases/0/task/payload/text"), R"({"n":1.50})");
+  EXPECT_GT(next.text("/leases/0/until"), next.text("/server_time"));
+  EXPECT_EQ(get("/tasks/2").text("/worker_id"), "w");
+  const Reply more = with_claim(next.text("/leases/0/token"), R"(,"limit":9,"queues":["default","q"])");
+  expect_applied(more);
+  ASSERT_EQ(more.count("/leases"), 2U) << more.body;
+  // A lost lease keeps nobody from the next task, and none is due.
+  const Reply none = with_claim(next.text("/leases/0/token") + "x", "");
+  EXPECT_FALSE(none.at("/items/0/applied").as_bool());
+  EXPECT_EQ(none.count("/leases"), 0U);
+  EXPECT_EQ(with_claim("", "").count("/leases"), 0U);
+  EXPECT_FALSE(report(more.text("/leases/0/token"), R"("outcome":"complete")").has("/leases"));
+}
+
+TEST_F(RemoteWorkerTest, AReportWhoseClaimIsWrongIsRefusedWhole) {
+  post("/tasks", R"([{"kind":"k","id":"1"},{"kind":"k","id":"2"}])");
+  const std::string done = item(token_of_one(), R"("outcome":"complete")");
+  const auto wrong = [&](const std::string& pointer, const std::string& what, const std::string& claim) {
+    expect_mistake(pointer, what,
+                   post("/report", fmt::format(R"({{"items":[{}],"claim":{}}})", done, claim)));
+  };
+  wrong("/claim", "object", "true");
+  wrong("/claim/worker/id", "is missing", "{}");
+  wrong("/claim/wait", "POST /claim", R"({"worker":{"id":"w"},"wait":"1s"})");
+  wrong("/claim/limit", "1000", R"({"worker":{"id":"w"},"limit":0})");
+  wrong("/claim/queues/0", "queue", R"({"worker":{"id":"w"},"queues":[""]})");
+  EXPECT_EQ(state("1"), "active");
+  EXPECT_EQ(state("2"), "pending");
+}
+
+TEST_F(RemoteWorkerTest, AClientThatGoesAwayWhileItReportsLeavesNoLease) {
+  post("/tasks", R"([{"kind":"k","id":"1"},{"kind":"k","id":"2"}])");
+  const std::string done = item(token_of_one(), R"("outcome":"complete")");
+  {
+    // Nobody else may write now, so the report waits.
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open((directory_ / "jobs.db").c_str(), &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 10'000);
+    EXPECT_EQ(sqlite3_exec(db, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
+    {
+      Peer peer{port_};
+      peer.send(
+          request("POST", "/api/v1/report",
+                  fmt::format(R"({{"items":[{}],"claim":{{"worker":{{"id":"w"}},"lease":"1h"}}}})", done)));
+      // The one thread of all connections has read what came before these, and then seen the end of it.
+      for (int i = 0; i < 2; ++i) EXPECT_EQ(send("GET", "/healthz").status, 200);
+    }
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(send("GET", "/healthz").status, 200);
+    EXPECT_EQ(sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr), SQLITE_OK);
+    sqlite3_close(db);
+  }
+  EXPECT_TRUE(eventually_is("1", "not_found"));
+  const Reply next = claim(R"("wait":"20s")", "next");
+  ASSERT_EQ(next.count("/leases"), 1U);
+  EXPECT_EQ(next.text("/leases/0/task/id"), "2");
+  EXPECT_EQ(next.number("/leases/0/task/attempt"), 1);
 }
 
 TEST_F(RemoteWorkerTest, AReportWithoutTheLeaseChangesNothing) {
