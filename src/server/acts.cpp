@@ -6,6 +6,7 @@
 
 #include "core/rules.hpp"
 #include "server/service.hpp"
+#include "server/waits.hpp"
 #include "wire/action_json.hpp"
 #include "wire/port_json.hpp"
 #include "wire/task_json.hpp"
@@ -33,6 +34,15 @@ http::Response carry_out(Service& service, const Ask& ask, Act act) {
   if (answer != Changed::changed) throw refusal_of(service, to_string(act), ref, answer, action.queue);
   if (act == Act::erase) return nothing();
   return show_task(service, get_task(service, {act == Act::move ? action.queue : ref.queue, ref.id}));
+}
+
+bool forced(const Ask& ask) {
+  const std::string_view force = ask.parameter("force", "0");
+  if (force != "0" && force != "1")
+    throw Problem{400, "invalid", fmt::format("force is \"{}\"; it must be 1, or be left out", force)};
+  if (force == "0" && !ask.parameter("timeout").empty())
+    throw Problem{400, "invalid", "timeout goes with force=1, which waits for an attempt to end"};
+  return force == "1";
 }
 
 /// A new task with kind, payload and options of this one, to run at once.
@@ -113,7 +123,7 @@ std::vector<std::string_view> action_names() {
   return names;
 }
 
-void add_act_routes(Routes& routes, Service& service) {
+void add_act_routes(Routes& routes, Service& service, Waits& waits, const Later& later) {
   struct Verb {
     Act act;
     const char* summary;
@@ -152,12 +162,17 @@ void add_act_routes(Routes& routes, Service& service) {
        .roles = operators,
        .body = std::string{batch_example},
        .handle = [&service](const Ask& ask) { return carry_out_many(service, ask); }});
-  routes.add({.method = "DELETE",
-              .pattern = "/api/v1/tasks/{id}",
-              .summary = "Delete a task that doesn't run",
-              .roles = operators,
-              .parameters = {"queue"},
-              .handle = [&service](const Ask& ask) { return carry_out(service, ask, Act::erase); }});
+  routes.add(
+      {.method = "DELETE",
+       .pattern = "/api/v1/tasks/{id}",
+       .summary = "Delete a task that doesn't run; with force=1 one that runs is cancelled, and deleted "
+                  "when its attempt has ended, for which the request waits up to `timeout` (30s)",
+       .roles = operators,
+       .parameters = {"queue", "force", "timeout"},
+       .begin = [&service, &waits, later](Ask&& ask, const http::Answer& answer) {
+         if (forced(ask)) return waits.erase(std::move(ask), answer);
+         later([&service, ask = std::move(ask)] { return carry_out(service, ask, Act::erase); }, answer);
+       }});
 }
 
 }  // namespace tidemill::server

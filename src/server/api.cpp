@@ -99,7 +99,7 @@ void Api::Impl::add_routes() {
   exports.add_routes(routes);  // Before /tasks/{id}.
   add_task_routes(routes, service);
   waits.add_routes(routes);
-  add_act_routes(routes, service);
+  add_act_routes(routes, service, waits, in_pool());
   add_edit_routes(routes, service);
   operations.add_routes(routes);
   locks.add_routes(routes);

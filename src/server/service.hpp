@@ -31,9 +31,11 @@ struct Service {
 /// Has work done in a thread that may wait for the store, and its answer sent.
 using Later = std::function<void(std::function<http::Response()>, const http::Answer&)>;
 
+class Waits;
+
 // One file each.
 void add_task_routes(Routes& routes, Service& service);
-void add_act_routes(Routes& routes, Service& service);
+void add_act_routes(Routes& routes, Service& service, Waits& waits, const Later& later);
 void add_edit_routes(Routes& routes, Service& service);
 void add_queue_routes(Routes& routes, Service& service);
 void add_schedule_routes(Routes& routes, Service& service);

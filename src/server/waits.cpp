@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <map>
 
 #include <fmt/format.h>
 
@@ -34,11 +33,12 @@ http::Response answer_of(const std::optional<Task>& task) {
 }  // namespace
 
 struct Waits::Waiting {
-  Caller caller;
-  std::string id;
-  std::string queue;  ///< Empty as long as it isn't known.
+  Ask ask;
+  Look look;
+  bool must_exist;
   http::Answer answer;
   std::chrono::steady_clock::time_point until;
+  std::optional<Ref> ref = {};  ///< Not found yet.
   std::atomic<bool> gone{false};
 };
 
@@ -67,19 +67,26 @@ void Waits::add_routes(Routes& routes) {
                   "not kept after its end is then gone",
               .roles = viewers + producers,
               .parameters = {"queue", "timeout"},
-              .begin = [this](Ask&& ask, const http::Answer& answer) { begin(ask, answer); }});
+              .begin = [this](Ask&& ask, const http::Answer& answer) { wait(std::move(ask), answer); }});
 }
 
-void Waits::begin(const Ask& ask, const http::Answer& answer) {
+void Waits::wait(Ask&& ask, const http::Answer& answer) {
+  begin(std::move(ask), answer, false,
+        [](const Ref&, const std::optional<Task>& task, bool over) -> std::optional<http::Response> {
+          if (!over && !has_ended(task ? task->state : State::gone)) return {};
+          return answer_of(task);
+        });
+}
+
+void Waits::begin(Ask&& ask, const http::Answer& answer, bool must_exist, Look look) {
   Duration timeout{};
   try {
     timeout = std::min<Duration>(wire::parse_duration(ask.parameter("timeout", "30s")), 5min);
   } catch (const Error& error) {
     throw Problem{400, "invalid", fmt::format("timeout: {}", error.what())};
   }
-  const std::string queue{ask.parameter("queue")};
-  if (!queue.empty()) ask.caller.check_queue(queue);
-  const auto waiting = std::make_shared<Waiting>(ask.caller, ask.path[0], queue, answer,
+  if (const auto queue = ask.parameter("queue"); !queue.empty()) ask.caller.check_queue(queue);
+  const auto waiting = std::make_shared<Waiting>(std::move(ask), std::move(look), must_exist, answer,
                                                  std::chrono::steady_clock::now() + timeout);
   answer.watch([weak = std::weak_ptr{waiting}] {
     if (const auto it = weak.lock()) it->gone = true;
@@ -90,6 +97,36 @@ void Waits::begin(const Ask& ask, const http::Answer& answer) {
     fresh_.push_back(waiting);
   }
   wakes_.notify_one();
+}
+
+void Waits::erase(Ask&& ask, const http::Answer& answer) {
+  struct Erasing {
+    bool seen = false, asked = false;
+    std::optional<TimePoint> asked_of = {};  ///< When the attempt began that was told to stop.
+  };
+  begin(
+      std::move(ask), answer, true,
+      [this, erasing = Erasing{}](const Ref& ref, const std::optional<Task>& task,
+                                  bool over) mutable -> std::optional<http::Response> {
+        if (!task && erasing.seen) return nothing();
+        erasing.seen = true;
+        if (!task || task->state != State::active) {
+          const Changed changed = service_.inspector.act(Act::erase, ref);
+          if (changed == Changed::changed || (task && changed == Changed::absent)) return nothing();
+          // One that waited just now may run by now.
+          if (changed != Changed::wrong_state || (task && task->state == State::aggregating))
+            return to_response(refusal_of(service_, to_string(Act::erase), ref, changed));
+        } else if (!erasing.asked || erasing.asked_of != task->started_at) {
+          // Another attempt may have begun, which has heard nothing.
+          erasing.asked = service_.inspector.act(Act::cancel, ref) == Changed::signalled;
+          erasing.asked_of = task->started_at;
+        }
+        if (!over) return {};
+        return to_response({409, "wrong_state",
+                            fmt::format("task {} still runs; it was told to stop, and that stands: delete it "
+                                        "when its attempt has ended",
+                                        ref.id)});
+      });
 }
 
 void Waits::loop() {
@@ -118,29 +155,32 @@ void Waits::loop() {
   }
 }
 
+/// Answers those whose task is nowhere.
+void Waits::find(Waiting& waiting) {
+  try {
+    waiting.ref = find_task(service_, waiting.ask);
+  } catch (const Problem& problem) {
+    // Perhaps it has ended and was not kept; nobody can tell that from one that never was.
+    waiting.answer(problem.status == 404 && !waiting.must_exist ? answer_of({}) : to_response(problem));
+  }
+}
+
 void Waits::look(std::vector<std::shared_ptr<Waiting>>& waiting, bool last) {
   std::erase_if(waiting, [](const auto& each) { return each->gone.load(); });
   for (const auto& each : waiting) {
-    if (!each->queue.empty()) continue;
-    for (const QueueInfo& queue : service_.inspector.queues()) {
-      if (each->caller.may_use(queue.name) && service_.inspector.task({queue.name, each->id}))
-        each->queue = queue.name;
-    }
-    // Perhaps it has ended and was not kept; nobody can tell that from one that never was.
-    if (each->queue.empty()) each->answer(answer_of({}));
+    if (!each->ref) find(*each);
   }
-  std::erase_if(waiting, [](const auto& each) { return each->queue.empty(); });
+  std::erase_if(waiting, [](const auto& each) { return !each->ref; });
   std::vector<std::shared_ptr<Waiting>> left;
   for (std::size_t begin = 0; begin < waiting.size(); begin += look_at_most) {
     const std::size_t end = std::min(begin + look_at_most, waiting.size());
     std::vector<Ref> refs;
-    for (std::size_t i = begin; i < end; ++i) refs.push_back({waiting[i]->queue, waiting[i]->id});
+    for (std::size_t i = begin; i < end; ++i) refs.push_back(*waiting[i]->ref);
     const auto tasks = service_.inspector.tasks(refs);
     for (std::size_t i = begin; i < end; ++i) {
-      const auto& task = tasks[i - begin];
       const bool over = last || std::chrono::steady_clock::now() >= waiting[i]->until;
-      if (over || has_ended(task ? task->state : State::gone)) {
-        waiting[i]->answer(answer_of(task));
+      if (auto response = waiting[i]->look(refs[i - begin], tasks[i - begin], over)) {
+        waiting[i]->answer(std::move(*response));
       } else {
         left.push_back(waiting[i]);
       }

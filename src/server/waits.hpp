@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,12 +27,21 @@ class Waits {
   Waits& operator=(const Waits&) = delete;
 
   void add_routes(Routes& routes);
+  /// Deletes the task that the path names; one that runs is cancelled, and deleted when its attempt has
+  /// ended. Waits for that as long as `timeout` of the query says. Must not block; throws Problem.
+  void erase(Ask&& ask, const http::Answer& answer);
   /// Answers all that wait, and ends. May be called twice.
   void close();
 
  private:
   struct Waiting;
-  void begin(const Ask& ask, const http::Answer& answer);
+  /// The answer to what became of the task; none as long as there is something to wait for. `over`: there
+  /// is no more time.
+  using Look = std::function<std::optional<http::Response>(const Ref& ref, const std::optional<Task>& task,
+                                                           bool over)>;
+  void wait(Ask&& ask, const http::Answer& answer);
+  void begin(Ask&& ask, const http::Answer& answer, bool must_exist, Look look);
+  void find(Waiting& waiting);
   void loop();
   void look(std::vector<std::shared_ptr<Waiting>>& waiting, bool last);
 

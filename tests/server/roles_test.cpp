@@ -172,6 +172,8 @@ TEST_F(RolesTest, ATokenOfSomeQueuesReachesNoOthers) {
   EXPECT_EQ(post("/tasks/m/move", R"({"queue":"mail"})").status, 200);
   expect_problem(403, "forbidden", erase("/schedules/sp"));
   expect_problem(403, "forbidden", erase("/tasks/p?queue=pay"));
+  expect_problem(403, "forbidden", erase("/tasks/p?queue=pay&force=1"));
+  expect_problem(404, "not_found", erase("/tasks/p?force=1"));
   const std::string to_pay = R"({"kind":"a","queue":"pay"})";
   const std::string schedule = R"({"id":"sp","spec":"@daily","task":{"kind":"a","queue":"mail"}})";
   expect_problem(403, "forbidden", post("/tasks", to_pay));

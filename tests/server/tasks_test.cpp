@@ -1,5 +1,6 @@
 // Tasks, looked at and acted on over HTTP.
 #include <algorithm>
+#include <array>
 
 #include "server/serve_fixture.hpp"
 
@@ -63,6 +64,74 @@ TEST_F(TasksOverHttpTest, ARunningTaskIsAskedToStop) {
   EXPECT_EQ(post("/tasks/one/hold").status, 202);
   EXPECT_EQ(post("/tasks/one/cancel").status, 202);
   EXPECT_EQ(state("one"), "active");
+}
+
+TEST_F(TasksOverHttpTest, ARunningTaskIsDeletedByForce) {
+  post("/tasks", R"([{"kind":"a","id":"one"},{"kind":"a","id":"two","retention":"1h"},
+      {"kind":"a","id":"waits","queue":"other"}])");
+  EXPECT_EQ(erase("/tasks/waits?force=1").status, 204);
+  EXPECT_EQ(state("waits"), "not_found");
+  expect_problem(404, "not_found", erase("/tasks/waits?force=1"));
+  expect_problem(404, "not_found", erase("/tasks/waits?force=1&queue=other"));
+  const Reply claim = post("/claim", R"({"worker":{"id":"w"},"limit":2})");
+  ASSERT_EQ(claim.count("/leases"), 2U);
+  // Whatever its worker makes of it.
+  const std::array outcomes = {R"("outcome":"archive","error":"cancelled")", R"("outcome":"complete")"};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::string id = claim.text(fmt::format("/leases/{}/task/id", i));
+    const std::string token = claim.text(fmt::format("/leases/{}/token", i));
+    const Reply still = erase(fmt::format("/tasks/{}?force=1&timeout=10ms", id));
+    expect_problem(409, "wrong_state", still);
+    EXPECT_THAT(still.text("/detail"), HasSubstr("still runs"));
+    EXPECT_EQ(state(id), "active");
+    Reply erased;
+    std::thread eraser{[&] { erased = erase(fmt::format("/tasks/{}?force=1", id)); }};
+    const std::string renewal = fmt::format(R"({{"worker":{{"id":"w"}},"items":[{{"token":"{}"}}]}})", token);
+    EXPECT_TRUE(eventually([&] { return post("/renew", renewal).text("/items/0/signal") == "cancel"; }));
+    post("/report", fmt::format(R"({{"items":[{{"token":"{}",{}}}]}})", token, outcomes.at(i)));
+    eraser.join();
+    EXPECT_EQ(erased.status, 204) << erased.body;
+    EXPECT_EQ(state(id), "not_found");
+  }
+}
+
+TEST_F(TasksOverHttpTest, ATaskThatIsTakenAgainIsStoppedAgain) {
+  post("/tasks", R"({"kind":"a","id":"one","retries_max":3})");
+  const std::string claim = R"({"worker":{"id":"w"},"wait":"20s"})";
+  const std::string first = post("/claim", claim).text("/leases/0/token");
+  Reply erased;
+  std::thread eraser{[&] { erased = erase("/tasks/one?force=1&queue=default"); }};
+  const auto is_told = [&](const std::string& token) {
+    return eventually([&] {
+      const Reply renewed =
+          post("/renew", fmt::format(R"({{"worker":{{"id":"w"}},"items":[{{"token":"{}"}}]}})", token));
+      return renewed.has("/items/0/code") || renewed.text("/items/0/signal") == "cancel";
+    });
+  };
+  EXPECT_TRUE(is_told(first));
+  // It heeds nobody, and takes the task again in the same moment: mostly before that one is seen to wait.
+  const Reply next = post("/report", fmt::format(R"({{"items":[{{"token":"{}","outcome":"retry","in":"0s"}}],
+      "claim":{{"worker":{{"id":"w"}}}}}})",
+                                                 first));
+  if (next.count("/leases") == 1) {
+    const std::string second = next.text("/leases/0/token");
+    EXPECT_TRUE(is_told(second));
+    post("/report", fmt::format(R"({{"items":[{{"token":"{}","outcome":"complete"}}]}})", second));
+  }
+  eraser.join();
+  EXPECT_EQ(erased.status, 204) << erased.body;
+  EXPECT_EQ(state("one"), "not_found");
+}
+
+TEST_F(TasksOverHttpTest, ForceIsSaidAsItMustBe) {
+  post("/tasks", R"([{"kind":"a","id":"x","queue":"q1"},{"kind":"b","id":"x","queue":"q2"}])");
+  expect_problem(400, "invalid", erase("/tasks/x?force=yes"));
+  expect_problem(400, "invalid", erase("/tasks/x?timeout=1s"));
+  expect_problem(400, "invalid", erase("/tasks/x?force=1&timeout=soon"));
+  expect_problem(409, "conflict", erase("/tasks/x?force=1"));
+  expect_problem(409, "conflict", get("/tasks/x/wait?timeout=0s"));
+  EXPECT_EQ(erase("/tasks/x?force=0&queue=q1").status, 204);
+  EXPECT_EQ(erase("/tasks/x?force=1").status, 204);
 }
 
 TEST_F(TasksOverHttpTest, AnIdInSeveralQueuesNeedsTheQueue) {
