@@ -241,15 +241,61 @@ TEST_F(HttpServer, NothingIsSmuggled) {
       "Transfer-Encoding: xchunked\r\n",
       "Content-Length: 0\r\nTransfer-Encoding: identity\r\n",
       "Content-Length: 0\nTransfer-Encoding: chunked\r\n",
+      "Transfer-Encoding:\r\n",
+      "Transfer-Encoding: chunked, identity\r\n",
+      "Transfer-Encoding: gzip, chunked\r\n",
+      "Transfer-Encoding: \"chunked\"\r\n",
   };
   for (const std::string& form : forms) {
-    Peer peer{server->port()};
-    peer.send("POST /seen HTTP/1.1\r\nHost: x\r\n" + form + "\r\n0\r\n\r\n" + hidden);
-    peer.finish();
-    peer.rest();
+    // The body is one chunk to some, and a request to others.
+    for (const std::string_view before : {"0\r\n\r\n", ""}) {
+      Peer peer{server->port()};
+      peer.send(fmt::format("POST /seen HTTP/1.1\r\nHost: x\r\n{}\r\n{}{}", form, before, hidden));
+      peer.finish();
+      EXPECT_THAT(peer.rest(), StartsWith("HTTP/1.1 400")) << form;
+    }
   }
+  Peer old{server->port()};
+  old.send("POST /seen HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden);
+  EXPECT_THAT(old.rest(), StartsWith("HTTP/1.1 400"));
   const std::lock_guard lock{mutex};
-  for (const Request& request : seen) EXPECT_NE(request.path, "/hidden");
+  EXPECT_THAT(seen, ::testing::IsEmpty());
+}
+
+TEST_F(HttpServer, ARequestNamesOneHost) {
+  start();
+  EXPECT_THAT(ask("GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"), StartsWith("HTTP/1.1 400"));
+  EXPECT_EQ(requests(), 0U);
+}
+
+TEST_F(HttpServer, WhatComesAfterChunksIsNoHeader) {
+  start();
+  EXPECT_THAT(ask("POST /c HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  "0\r\nX-B: 2\r\n\r\n"),
+              HasSubstr("POST /c"));
+  ASSERT_EQ(requests(), 1U);
+  EXPECT_EQ(seen[0].header("x-a"), "1");
+  EXPECT_EQ(seen[0].header("x-b"), "");
+}
+
+TEST_F(HttpServer, WhatStandsBesideChunksIsBounded) {
+  start({.headers_max = 1000});
+  const std::string head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  std::string trailers;
+  for (int i = 0; i < 20'000; ++i) trailers += "X-A: 123456\r\n";
+  for (const std::string& endless : {"0\r\n" + trailers, "1;" + std::string(200'000, 'a')}) {
+    Peer peer{server->port()};
+    peer.send(head + endless);
+    EXPECT_THAT(peer.rest(), StartsWith("HTTP/1.1 431"));
+  }
+  EXPECT_EQ(requests(), 0U);
+}
+
+TEST_F(HttpServer, WhoSendsFarTooMuchStillHearsWhy) {
+  start({.body_max = 100});
+  Peer peer{server->port()};
+  EXPECT_TRUE(peer.send(post("/", std::string(16U << 20U, 'x'))));
+  EXPECT_THAT(peer.response(), StartsWith("HTTP/1.1 413"));
 }
 
 TEST_F(HttpServer, SizesAreBounded) {

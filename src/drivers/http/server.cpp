@@ -33,9 +33,9 @@ namespace bh = boost::beast::http;
 using tcp = asio::ip::tcp;
 
 constexpr std::size_t read_size = 8192;
-/// After an error of his the peer may still be sending; what he has sent is read, so that he gets our answer
+constexpr std::size_t whole_read_size = 65'536;
+/// After an error of his the peer may still be sending; for so long it is read, so that he gets our answer
 /// and no reset.
-constexpr std::size_t linger_reads = 64;
 constexpr auto linger_for = std::chrono::seconds{2};
 constexpr auto accept_pause = std::chrono::milliseconds{50};
 
@@ -55,6 +55,7 @@ Refused refused(beast::error_code error) {
   if (error == bh::error::body_limit) return {413, "the body is too large"};
   if (error == bh::error::header_limit || error == bh::error::buffer_overflow)
     return {431, "the headers are too large"};
+  if (error == bh::error::bad_transfer_encoding) return {400, "of transfer codings only chunked is known"};
   return {400, "this is no HTTP/1.1 request"};
 }
 
@@ -93,7 +94,10 @@ struct Server::Impl {
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(tcp::socket socket, Server::Impl& server, std::string peer)
-      : stream_(std::move(socket)), server_(server), peer_(std::move(peer)) {}
+      : stream_(std::move(socket)),
+        server_(server),
+        peer_(std::move(peer)),
+        buffer_(server.options.headers_max + whole_read_size) {}
   ~Connection() { server_.gone(this); }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -123,7 +127,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void end_stream();
   void refuse(beast::error_code error);
   Response refusal(int status, std::string_view why) const;
-  void linger(std::size_t reads);
+  void linger();
   void close();
 
   beast::tcp_stream stream_;
@@ -132,8 +136,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool timed_out_ = false;
   Server::Impl& server_;
   const std::string peer_;
-  beast::flat_buffer buffer_;
+  beast::flat_buffer buffer_;  // Bounded, as what stands between and after chunks has no limit of its own.
   std::optional<Parser> parser_;
+  Headers headers_;  // Of the request that is read.
   std::optional<Message> message_;
   std::shared_ptr<Stream> streamed_;
   std::string chunk_;  // On its way.
@@ -187,6 +192,16 @@ void Connection::read_body() {
   // Two ways to say where a body ends are two requests to two readers.
   if (head.count(bh::field::content_length) + head.count(bh::field::transfer_encoding) > 1)
     return refuse(bh::error::bad_content_length);
+  // A body whose end nobody here can see would be read as the next request.
+  const bool chunked = head.version() == 11 && beast::iequals(head[bh::field::transfer_encoding], "chunked");
+  if (head.count(bh::field::transfer_encoding) > 0 && !chunked)
+    return refuse(bh::error::bad_transfer_encoding);
+  // Each reader might take another one of them.
+  if (head.count(bh::field::host) > 1) return refuse(bh::error::bad_field);
+  // What comes after a body in chunks is no header.
+  headers_.clear();
+  for (const auto& field : head)
+    headers_.emplace_back(lower(field.name_string()), std::string{field.value()});
   if (parser_->is_done()) return handle();
   limit(server_.options.body_timeout);
   const auto read = [self = shared_from_this()](beast::error_code error, std::size_t) {
@@ -217,9 +232,7 @@ void Connection::handle() {
   const auto mark = target.find('?');
   request.path = target.substr(0, mark);
   if (mark != std::string_view::npos) request.query = target.substr(mark + 1);
-  for (const auto& field : message) {
-    request.headers.emplace_back(lower(field.name_string()), std::string{field.value()});
-  }
+  request.headers = std::move(headers_);
   request.body = std::move(message.body());
   request.peer = peer_;
   parser_.reset();
@@ -290,7 +303,8 @@ void Connection::write(bool keep) {
                     if (keep) return self->await_request();
                     beast::error_code ignored;
                     (void)self->stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
-                    self->linger(linger_reads);
+                    self->limit(linger_for);
+                    self->linger();
                   });
 }
 
@@ -361,14 +375,12 @@ Response Connection::refusal(int status, std::string_view why) const {
   return {status, "text/plain", {}, std::string{why}};
 }
 
-void Connection::linger(std::size_t reads) {
-  if (reads == 0) return close();
+void Connection::linger() {
   buffer_.clear();
-  limit(linger_for);
-  stream_.async_read_some(buffer_.prepare(read_size),
-                          [self = shared_from_this(), reads](beast::error_code error, std::size_t) {
-                            if (error) return self->close();
-                            self->linger(reads - 1);
+  stream_.async_read_some(buffer_.prepare(whole_read_size),
+                          [self = shared_from_this()](beast::error_code error, std::size_t) {
+                            if (error || self->timed_out_) return self->close();
+                            self->linger();
                           });
 }
 
