@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <tidemill/error.hpp>
+
 #include "cli/app.hpp"
 #include "cli/options.hpp"
 #include "config/config.hpp"
@@ -26,6 +28,11 @@ void add_check_config(Commands& commands) {
   add_string(command, "FILE", "", *file, "The configuration, in YAML").required();
   commands.runs(command, [file](const Io& io) {
     const config::Config config = config::load(*file);
+    try {
+      config::check_reach(config);
+    } catch (const Error& error) {
+      throw Error{error.kind(), fmt::format("{}: {}", *file, error.what())};
+    }
     io.out << fmt::format("{}: ok ({} deliveries, {} schedules, {} tokens)\n", *file,
                           config.deliveries.size(), config.schedules ? config.schedules->size() : 0,
                           config.tokens.size());

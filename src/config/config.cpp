@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include "config/sections.hpp"
 #include "deliver/http_delivery.hpp"
 
@@ -136,9 +139,30 @@ Place parse_place(const std::string& text) {
   std::string host = text.substr(0, colon);
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   if (host == "localhost") host = "127.0.0.1";
+  std::array<unsigned char, sizeof(in6_addr)> bytes{};
+  const std::string bare = host.substr(0, host.find('%'));  // Without a zone such as %eth0.
+  if (inet_pton(AF_INET, host.c_str(), bytes.data()) != 1 &&
+      inet_pton(AF_INET6, bare.c_str(), bytes.data()) != 1) {
+    throw Error{
+        ErrorKind::invalid,
+        fmt::format("listen: \"{}\" is no address; write for instance 127.0.0.1:8470, 0.0.0.0:8470 or "
+                    "[::1]:8470",
+                    host)};
+  }
   const auto port = static_cast<std::uint16_t>(wire::parse_integer(text.substr(colon + 1), 0, 65535));
   const bool loopback = host == "::1" || host.starts_with("127.");
   return {std::move(host), port, loopback};
+}
+
+void check_reach(const Config& config) {
+  const Place place = parse_place(config.listen);
+  const bool answers = std::ranges::find(config.roles, "api") != config.roles.end();
+  if (!answers || place.loopback || !config.tokens.empty()) return;
+  throw Error{
+      ErrorKind::invalid,
+      fmt::format("\"{}\" may be reached from other machines, and there are no tokens; add some to the "
+                  "configuration, or listen on 127.0.0.1",
+                  place.host)};
 }
 
 Config parse(std::string_view text, const std::string& file) {

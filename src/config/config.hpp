@@ -51,6 +51,8 @@ struct Limits {
   Duration idle_timeout = std::chrono::seconds{75};
   Duration headers_timeout = std::chrono::seconds{10};
   Duration body_timeout = std::chrono::seconds{60};
+
+  bool operator==(const Limits&) const = default;
 };
 
 /// Where schedules come from, again and again.
@@ -95,6 +97,9 @@ struct Place {
 };
 /// Of "HOST:PORT" or "[HOST]:PORT". Throws Error{invalid}.
 Place parse_place(const std::string& text);
+/// Whoever reaches a server without tokens may do anything, so only programs of its machine must reach it.
+/// Throws Error{invalid} where others would.
+void check_reach(const Config& config);
 
 /// Throws Error{invalid} with one line a mistake: "FILE:LINE:COLUMN: what, and what would be right".
 /// `file` names the text in messages; files that it names are looked for beside it.

@@ -54,11 +54,12 @@ std::optional<Duration> retry_after(std::string_view value, TimePoint now) {
     std::int64_t seconds = 0;
     const auto [at, error] = std::from_chars(value.data(), value.data() + value.size(), seconds);
     if (error != std::errc{} || seconds > 86'400) return retry_after_max;
+    if (seconds == 0) return {};
     return std::chrono::seconds{seconds};
   }
   const auto date = http::parse_date(std::string{value});
-  if (!date) return {};
-  return std::clamp(TimePoint{*date} - now, Duration{}, retry_after_max);
+  if (!date || TimePoint{*date} <= now) return {};
+  return std::min<Duration>(TimePoint{*date} - now, retry_after_max);
 }
 
 Outcome outcome_of(http::CallResult result, std::string_view call, TimePoint now) {

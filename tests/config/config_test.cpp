@@ -38,6 +38,13 @@ TEST(ConfigTest, NothingIsTheDefaults) {
   }
 }
 
+TEST(ConfigTest, AddressesOfBothFamiliesCanBeListenedOn) {
+  for (const char* const here : {"127.0.0.1:1", "127.1.2.3:1", "localhost:1", "[::1]:1"})
+    EXPECT_TRUE(parse_place(here).loopback) << here;
+  for (const char* const anywhere : {"0.0.0.0:1", "[::]:1", "192.168.7.20:1", "[fe80::1%eth0]:1"})
+    EXPECT_FALSE(parse_place(anywhere).loopback) << anywhere;
+}
+
 /// docs/tidemill.yaml.
 Config documented() {
   ::setenv("OPS_TOKEN", "0123456789abcdef", 1);
@@ -124,6 +131,9 @@ TEST(ConfigTest, EachMistakeIsSaidWithItsPlace) {
       {"strict: yes\n---\nstrict: true", "t.yaml:2:1: there is a second document"},
       {"store: !include x", "tags are not read here"},
       {"listen: 8470", "is no HOST:PORT"},
+      {"listen: example.com:80",
+       R"(t.yaml:1:9: listen: "example.com" is no address; write for instance 127.0.0.1)"},
+      {"listen: 127.example.com:80", "is no address"},
       {"outgoing: {allow_networks: [10.0.0.0/99]}", "t.yaml:1:28: "},
       {"strict: yes", "t.yaml:1:9: must be true or false"},
       {"concurrency: 0", "t.yaml:1:14: "},
