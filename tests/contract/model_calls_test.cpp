@@ -54,7 +54,7 @@ std::size_t Model::step() {
       Choice{8, &Model::renew},     Choice{5, &Model::sweep},  Choice{12, &Model::change},
       Choice{1, &Model::pause},     Choice{1, &Model::signal}, Choice{3, &Model::schedules},
       Choice{3, &Model::look},      Choice{2, &Model::find},   Choice{15, &Model::advance},
-      Choice{4, &Model::edit},      Choice{5, &Model::move},   Choice{5, &Model::locks},
+      Choice{4, &Model::edit},      Choice{12, &Model::move},  Choice{5, &Model::locks},
       Choice{5, &Model::documents}, Choice{4, &Model::gather}, Choice{4, &Model::settle},
   };
   std::size_t total = 0;
