@@ -47,8 +47,19 @@ struct TaskQuery {
 };
 
 struct BulkResult {
-  std::size_t changed = 0;    ///< Moved, or signalled if they run.
-  std::size_t unchanged = 0;  ///< Gone, or in a state that the act does not apply to.
+  struct Failure {
+    Ref ref = {};
+    Changed why = Changed::failed;  ///< failed, exists or conflict.
+  };
+
+  std::size_t changed = 0;             ///< Moved, or signalled if they run.
+  std::size_t unchanged = 0;           ///< Gone, in a state that the act does not apply to, or failed.
+  std::size_t failed = 0;              ///< Of these: the act applies to them, and could not be carried out.
+  std::vector<Failure> failures = {};  ///< The first 1000 that have failed.
+  std::size_t step = 0;                ///< Of the next step; `progress` may change it.
+
+  /// Counts what became of a task.
+  void add(const Ref& ref, Changed answer);
 };
 
 /// Looks into the queues of a store and operates on them. All that command line, server and console do goes
@@ -83,7 +94,7 @@ class Inspector {
   /// All tasks that match now, in steps of at most `step`: tasks that come later are left alone. `progress`
   /// is called after each step; when it returns false, the rest is left.
   BulkResult act(const Action& action, const Filter& filter, std::size_t step = 500,
-                 const std::function<bool(const BulkResult&)>& progress = {});
+                 const std::function<bool(BulkResult&)>& progress = {});
   /// Overwrites a task that doesn't run and has not succeeded. `change` gets it as it is and makes it what it
   /// shall be: kind, payload, headers, priority, retries_max, crashes_max, timeout, retention, deadline and
   /// expires_at count, all else is left as it is. A key that was made from kind and payload is made anew.

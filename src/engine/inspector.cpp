@@ -39,7 +39,8 @@ bool is_done(const Action& action, const Task& task) {
   return action.act == Act::reschedule && task.state == State::scheduled && task.run_at == action.run_at;
 }
 
-bool has_changed(Changed changed) { return changed == Changed::changed || changed == Changed::signalled; }
+/// The failures that a bulk act names.
+constexpr std::size_t failures_max = 1000;
 
 }  // namespace
 
@@ -171,9 +172,21 @@ Changed Inspector::edit(const Ref& ref, const std::function<void(NewTask&)>& cha
       fmt::format("task {} changed each of the {} times that it was to be edited", ref.id, put_tries)};
 }
 
+void BulkResult::add(const Ref& ref, Changed answer) {
+  if (answer == Changed::changed || answer == Changed::signalled) {
+    ++changed;
+    return;
+  }
+  ++unchanged;
+  if (answer == Changed::absent || answer == Changed::wrong_state) return;
+  ++failed;
+  if (failures.size() < failures_max) failures.push_back({ref, answer});
+}
+
 BulkResult Inspector::act(const Action& action, const Filter& filter, std::size_t step,
-                          const std::function<bool(const BulkResult&)>& progress) {
-  check_range("the step of an act", step, std::max<std::size_t>(impl_->store.capabilities().batch_max, 1));
+                          const std::function<bool(BulkResult&)>& progress) {
+  const std::size_t step_max = std::max<std::size_t>(impl_->store.capabilities().batch_max, 1);
+  check_range("the step of an act", step, step_max);
   impl_->require(action);
   if (!filter.text.empty()) impl_->require(Feature::search);
   const TimePoint start = impl_->call().now;
@@ -183,11 +196,11 @@ BulkResult Inspector::act(const Action& action, const Filter& filter, std::size_
   // Who names states wants to know how many of them could not be changed.
   if (filter.states == States::all()) wanted.states = rules::states_of(action.act);
 
-  BulkResult result;
+  BulkResult result{.step = step};
   std::set<Ref> signalled;  // They stay in their state for a while, and may turn up again further on.
   std::size_t passed = 0;   // In a row.
   for (std::string cursor;;) {
-    Page page = impl_->catalog.find(wanted, cursor, step, step_budget, impl_->call());
+    Page page = impl_->catalog.find(wanted, cursor, result.step, step_budget, impl_->call());
     std::vector<Ref> refs;
     for (Task& task : page.tasks) {
       if (is_done(action, task)) continue;
@@ -200,12 +213,13 @@ BulkResult Inspector::act(const Action& action, const Filter& filter, std::size_
     }
     const std::vector<Changed> answers = impl_->apply(action, refs);
     for (std::size_t i = 0; i < answers.size(); ++i) {
-      ++(has_changed(answers[i]) ? result.changed : result.unchanged);
+      result.add(refs[i], answers[i]);
       if (answers[i] == Changed::signalled) signalled.insert(refs[i]);
     }
     // They come back as fast as we go on, so there is nothing behind them.
     if (passed > std::max(passed_max, 2 * signalled.size())) return result;
     if (progress && !progress(result)) return result;
+    check_range("the step of an act", result.step, step_max);
     if (page.next.empty()) return result;
     if (page.next == cursor && page.tasks.empty()) {
       throw Error{ErrorKind::unavailable,

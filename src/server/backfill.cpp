@@ -83,8 +83,7 @@ http::Response Operations::backfill(const Ask& ask) {
                   .schedule = id,
                   .from = *body.from,
                   .to = *body.to};
-  const std::string text = wire::object([&](json::Writer& writer) { write_plan(writer, plan); });
-  return idempotency_.run(ask, [&](const std::string& seed) { return enqueue(text, seed); });
+  return enqueue(ask, plan);
 }
 
 Outcome Operations::carry_out_backfill(Context& context) const {
@@ -92,10 +91,10 @@ Outcome Operations::carry_out_backfill(Context& context) const {
   Counts counts = read_counts(context.task().progress);
   const auto info = service_.inspector.schedule(plan.schedule);
   if (!info) return Outcome::archive(fmt::format("schedule \"{}\" is no longer there", plan.schedule));
-  const std::size_t step = std::min(step_of(plan), batch);
+  const Pace pace{notes_, context.task().ref.id, plan};
   for (;;) {
-    const auto instants =
-        Inspector::schedule_instants(info->schedule, counts.done_to.value_or(plan.from), plan.to, step);
+    const auto instants = Inspector::schedule_instants(info->schedule, counts.done_to.value_or(plan.from),
+                                                       plan.to, std::min(pace.step(), batch));
     if (instants.empty()) return Outcome::success(text_of(counts));
     const auto answers = service_.inspector.backfill_schedule(plan.schedule, instants);
     if (!answers) return Outcome::archive(fmt::format("schedule \"{}\" is no longer there", plan.schedule));
@@ -106,7 +105,7 @@ Outcome Operations::carry_out_backfill(Context& context) const {
     }
     counts.done_to = instants.back() + Duration{1};
     context.progress(text_of(counts));
-    if (context.stop_requested() || !keep_rate(context, plan, instants.size()))
+    if (context.stop_requested() || !pace.keep(context, instants.size()))
       return Outcome::failure("stopped before it was through");
   }
 }

@@ -45,7 +45,7 @@ class InspectorTest : public ::testing::Test {
   }
   /// The clock goes on first, so that what was made before lies clearly before the act.
   BulkResult act_on_all(Act act, const Filter& filter = {}, std::size_t step = 500,
-                        const std::function<bool(const BulkResult&)>& progress = {}) {
+                        const std::function<bool(BulkResult&)>& progress = {}) {
     clock.advance(1s);
     return inspector.act(act, filter, step, progress);
   }

@@ -113,6 +113,8 @@ TEST_F(OpenApiTest, EachRouteOfItIsThere) {
 TEST_F(OpenApiTest, ItsExamplesAreTaken) {
   post("/tasks", R"({"kind":"a","queue":"mail"})");  // For the claim, that would wait for one.
   post("/tasks", R"({"kind":"a","id":"nobody"})");   // For those that change a task.
+  const std::string waits =
+      post("/operations", R"({"action":"run","q":"kind:x","start_after_ms":"1h"})").text("/id");
   each_operation(
       [&](const std::string& method, const std::string& path, const boost::json::value& operation) {
         if (!operation.as_object().contains("requestBody")) return;
@@ -121,7 +123,8 @@ TEST_F(OpenApiTest, ItsExamplesAreTaken) {
         const std::string schedule = "/api/v1/schedules/{id}";
         const std::string at = path.starts_with(schedule)
                                    ? "/api/v1/schedules/nightly" + path.substr(schedule.size())
-                                   : filled(path);
+                               : path == "/api/v1/operations/{id}" ? "/api/v1/operations/" + waits
+                                                                   : filled(path);
         const Reply reply =
             send(method, at + (path == "/api/v1/schedules" && method == "PUT" ? "?owner=me" : ""), body);
         // A lock that nobody holds is a conflict, not a mistake.

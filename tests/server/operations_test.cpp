@@ -111,6 +111,13 @@ TEST_F(OperationTest, WhatIsWrongIsSaidAndNothingIsDone) {
   wrong(R"({"action":"run","ids":["1"]})", "/queue", "is missing");
   wrong(R"({"action":"run","ids":["1"],"queue":"default","q":"kind:a"})", "/q", "either");
   wrong(R"({"action":"run","ids":[1],"queue":"default"})", "/ids/0", "text");
+  wrong(R"({"action":"run","q":"kind:a","queue":"default"})", "/queue", "queue:NAME");
+  wrong(R"({"action":"run","ids":["1"],"queue":"default","refs":[{"queue":"a","id":"1"}]})", "/refs",
+        "either");
+  wrong(R"({"action":"run","refs":[{"id":"1"}]})", "/refs/0/queue", "is missing");
+  wrong(R"({"action":"run","refs":[{"queue":"a","id":"1"}],"created_before":"2026-01-01T00:00:00Z"})",
+        "/created_before", "goes with q");
+  wrong(R"({"action":"run","q":"kind:a","start_after_ms":-1})", "/start_after_ms", "");
   wrong(R"({"action":"run","q":"kind:a","rate_per_s":0})", "/rate_per_s", "1");
   wrong(R"({"action":"run","q":"kind:a","dry_run":"yes"})", "/dry_run", "true");
   wrong(R"({"action":"run","q":"kind:a","by":"somebody else"})", "/by", "");
@@ -120,7 +127,8 @@ TEST_F(OperationTest, WhatIsWrongIsSaidAndNothingIsDone) {
   EXPECT_EQ(count(""), 3);
   EXPECT_EQ(get("/operations").body.substr(0, 12), R"({"items":[],)");
   expect_problem(404, "not_found", get("/operations/absent"));
-  for (const char* act : {"pause", "resume", "cancel"})
+  expect_problem(404, "not_found", get("/operations/absent/failures"));
+  for (const char* act : {"pause", "resume", "cancel", "retry_failed"})
     expect_problem(404, "not_found", post(fmt::format("/operations/absent/{}", act)));
 }
 
@@ -162,6 +170,121 @@ TEST_F(OperationTest, OneGoesOnAfterTheServerWasKilled) {
   ASSERT_TRUE(eventually([&] { return operation(id).text("/state") == "done"; }, std::chrono::seconds{120}));
   EXPECT_EQ(count("state=held&kind=a"), 300);
   EXPECT_EQ(state("late"), "pending");
+}
+
+TEST_F(OperationTest, OneThatIsRefusedSomeTasksNamesThemAndTriesThemAgain) {
+  enqueue(300, R"(,"queue":"a")");
+  // Their ids are taken where they shall go.
+  post("/tasks", R"([{"kind":"a","id":"7","queue":"b"},{"kind":"a","id":"20","queue":"b"}])");
+  const std::string id =
+      begin(R"({"action":"move","q":"queue:a","params":{"queue":"b"},"rate_per_s":15,"reason":"a is full"})");
+  ASSERT_TRUE(eventually([&] { return operation(id).number("/changed") > 0; }));
+  expect_problem(409, "wrong_state", post(fmt::format("/operations/{}/retry_failed", id)));
+  server_.end(SIGKILL);
+  serve();
+  EXPECT_EQ(send("PATCH", "/api/v1/operations/" + id, R"({"rate_per_s":null})").status, 200);
+  ASSERT_TRUE(eventually_is_in(id, "done"));
+  EXPECT_EQ(operation(id).number("/failed"), 2);
+  EXPECT_EQ(operation(id).number("/skipped"), 0);
+  const Reply failures = get(fmt::format("/operations/{}/failures", id));
+  ASSERT_EQ(failures.count("/items"), 2U) << failures.body;
+  std::set<std::string> ids;
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(failures.text(fmt::format("/items/{}/queue", i)), "a");
+    EXPECT_EQ(failures.text(fmt::format("/items/{}/code", i)), "conflict");
+    EXPECT_THAT(failures.text(fmt::format("/items/{}/detail", i)), HasSubstr("queue b has a task"));
+    ids.insert(failures.text(fmt::format("/items/{}/id", i)));
+  }
+  EXPECT_EQ(ids, (std::set<std::string>{"20", "7"}));
+  EXPECT_EQ(count("queue=a"), 2);
+  // One of them has room by now.
+  EXPECT_EQ(erase("/tasks/7?queue=b").status, 204);
+  const Reply again = post(fmt::format("/operations/{}/retry_failed", id));
+  ASSERT_EQ(again.status, 202) << again.body;
+  const std::string second = again.text("/id");
+  EXPECT_NE(second, id);
+  EXPECT_EQ(again.header("Location"), "/api/v1/operations/" + second);
+  EXPECT_EQ(again.text("/action"), "move");
+  EXPECT_EQ(again.text("/reason"), "a is full");
+  EXPECT_EQ(again.count("/refs"), 2U);
+  EXPECT_FALSE(again.has("/q"));
+  ASSERT_TRUE(eventually_is_in(second, "done"));
+  EXPECT_EQ(operation(second).number("/changed"), 1);
+  EXPECT_EQ(operation(second).number("/failed"), 1);
+  EXPECT_EQ(get("/tasks/7").text("/queue"), "b");
+  EXPECT_EQ(get(fmt::format("/operations/{}/failures", second)).text("/items/0/id"), "20");
+  EXPECT_EQ(erase("/tasks/20?queue=b").status, 204);
+  const std::string third = post(fmt::format("/operations/{}/retry_failed", second)).text("/id");
+  ASSERT_TRUE(eventually_is_in(third, "done"));
+  EXPECT_EQ(get(fmt::format("/operations/{}/failures", third)).body, R"({"items":[]})");
+  expect_problem(409, "wrong_state", post(fmt::format("/operations/{}/retry_failed", third)));
+}
+
+TEST_F(OperationTest, ItsRateIsChangedWhileItRuns) {
+  enqueue(2000, "");
+  const std::string id = begin(R"({"action":"hold","q":"kind:a","rate_per_s":4})");
+  const std::string path = "/operations/" + id;
+  ASSERT_TRUE(eventually([&] { return operation(id).number("/changed") > 0; }));
+  const auto set = [&](const std::string& body) { return send("PATCH", "/api/v1" + path, body); };
+  expect_mistake("/rate_per_s", "is missing", set("{}"));
+  expect_mistake("/rate_per_s", "1", set(R"({"rate_per_s":0})"));
+  expect_mistake("/rate", "did you mean", set(R"({"rate":7})"));
+  expect_problem(404, "not_found", send("PATCH", "/api/v1/operations/absent", R"({"rate_per_s":7})"));
+  const Reply faster = set(R"({"rate_per_s":7})");
+  EXPECT_EQ(faster.status, 200) << faster.body;
+  EXPECT_EQ(faster.number("/rate_per_s"), 7);
+  EXPECT_EQ(get("/operations").number("/items/0/rate_per_s"), 7);
+  server_.end(SIGKILL);
+  serve();
+  EXPECT_EQ(operation(id).number("/rate_per_s"), 7);
+  ASSERT_TRUE(
+      eventually([&] { return operation(id).text("/state") == "running"; }, std::chrono::seconds{60}));
+  // At seven a second it would take minutes.
+  EXPECT_FALSE(set(R"({"rate_per_s":null})").has("/rate_per_s"));
+  ASSERT_TRUE(eventually_is_in(id, "done"));
+  EXPECT_EQ(count("state=held&kind=a"), 2000);
+  expect_problem(409, "wrong_state", set(R"({"rate_per_s":7})"));
+}
+
+TEST_F(OperationTest, OneMayStartLaterAndLeaveYoungerTasksAlone) {
+  enqueue(3, R"(,"queue":"old")");
+  const std::string between = get("/tasks/0").text("/created_at");
+  ASSERT_TRUE(eventually([&] { return get("/server").text("/time") > between; }));
+  const std::string now = get("/server").text("/time");
+  enqueue(3, R"(,"queue":"young")");
+  const std::string id = begin(fmt::format(
+      R"({{"action":"hold","everything":true,"created_before":"{}","start_after_ms":"1h"}})", now));
+  const Reply waits = operation(id);
+  EXPECT_EQ(waits.text("/state"), "waiting");
+  EXPECT_GT(waits.text("/start_after"), now);
+  EXPECT_EQ(waits.text("/q"), "created_before:" + now);
+  const std::string soon = begin(
+      fmt::format(R"({{"action":"hold","everything":true,"created_before":"{}","start_after_ms":10}})", now));
+  ASSERT_TRUE(eventually_is_in(soon, "done"));
+  EXPECT_EQ(operation(soon).number("/changed"), 3);
+  EXPECT_EQ(count("queue=old&state=held"), 3);
+  EXPECT_EQ(count("queue=young&state=held"), 0);
+  EXPECT_EQ(operation(id).text("/state"), "waiting");
+  EXPECT_EQ(post(fmt::format("/operations/{}/cancel", id)).status, 200);
+  EXPECT_EQ(operation(id).text("/state"), "cancelled");
+  // A later end than now is none.
+  const Reply later =
+      post("/operations", R"({"action":"run","everything":true,"created_before":"2999-01-01T00:00:00Z"})");
+  EXPECT_LT(later.text("/q"), "created_before:2999");
+}
+
+TEST_F(OperationTest, TasksOfSeveralQueuesAreListed) {
+  enqueue(2, R"(,"queue":"x")");
+  enqueue(2, R"(,"queue":"y")");
+  const std::string id = begin(
+      R"({"action":"hold","refs":[{"queue":"x","id":"0"},{"queue":"y","id":"1"},{"queue":"y","id":"9"}]})");
+  ASSERT_TRUE(eventually_is_in(id, "done"));
+  EXPECT_EQ(operation(id).number("/changed"), 2);
+  EXPECT_EQ(operation(id).number("/skipped"), 1);
+  EXPECT_EQ(operation(id).number("/failed"), 0);
+  EXPECT_EQ(get("/tasks/0?queue=x").text("/state"), "held");
+  EXPECT_EQ(get("/tasks/1?queue=y").text("/state"), "held");
+  EXPECT_EQ(count("state=held"), 2);
 }
 
 TEST_F(OperationTest, OneGoesOnAfterTheServerWasStopped) {

@@ -150,7 +150,8 @@ TEST_F(RolesTest, ATokenOfSomeQueuesReachesNoOthers) {
   for (const std::string& path :
        {std::string{"/tasks/p/hold?queue=pay"}, std::string{"/tasks/p/copy?queue=pay"},
         std::string{"/queues/pay/pause"}, std::string{"/schedules/sp/run"},
-        std::string{"/schedules/sp/pause"}, fmt::format("/operations/{}/cancel", op_pay)}) {
+        std::string{"/schedules/sp/pause"}, fmt::format("/operations/{}/cancel", op_pay),
+        fmt::format("/operations/{}/retry_failed", op_pay)}) {
     SCOPED_TRACE(path);
     expect_problem(403, "forbidden", post(path));
   }
@@ -183,6 +184,11 @@ TEST_F(RolesTest, ATokenOfSomeQueuesReachesNoOthers) {
   expect_problem(403, "forbidden", post("/operations", R"({"action":"hold","q":"kind:a"})"));
   expect_problem(403, "forbidden", post("/operations", R"({"action":"hold","everything":true})"));
   expect_problem(403, "forbidden", post("/operations", R"({"action":"hold","ids":["p"],"queue":"pay"})"));
+  expect_problem(403, "forbidden",
+                 post("/operations",
+                      R"({"action":"hold","refs":[{"queue":"mail","id":"m"},{"queue":"pay","id":"p"}]})"));
+  expect_problem(403, "forbidden", send("PATCH", "/api/v1/operations/" + op_pay, R"({"rate_per_s":1})"));
+  expect_problem(403, "forbidden", get(fmt::format("/operations/{}/failures", op_pay)));
   const Reply many = post("/tasks", fmt::format(R"([{},{{"kind":"a","queue":"img:large"}}])", to_pay));
   EXPECT_EQ(many.text("/results/0/problem/code"), "forbidden");
   EXPECT_TRUE(many.at("/results/1/created").as_bool());
