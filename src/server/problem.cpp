@@ -32,6 +32,7 @@ constexpr std::array titles = {
     Title{"idempotency_mismatch", "The key was used for another request"},
     Title{"bad_filter", "The filter does not read"},
     Title{"bad_cursor", "The cursor is of another list"},
+    Title{"bad_range", "There are no such bytes"},
     Title{"bad_cron", "The schedule's spec does not read"},
     Title{"rate_limited", "The token has sent too many requests"},
     Title{"too_many_streams", "Too many streams are open"},

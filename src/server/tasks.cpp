@@ -6,6 +6,8 @@
 
 #include "core/rules.hpp"
 #include "server/etag.hpp"
+#include "server/logs.hpp"
+#include "server/ranges.hpp"
 #include "server/service.hpp"
 #include "wire/task_filter.hpp"
 #include "wire/task_json.hpp"
@@ -112,15 +114,11 @@ http::Response list_attempts(Service& service, const Ask& ask) {
   return json_answer(200, list_of(service.inspector.attempts(find_task(service, ask)), wire::write_attempt));
 }
 
-struct Logged {
-  std::int32_t attempt = 0;
-  const LogLine* line = nullptr;
-};
-
-/// The last of the lines that are wanted, oldest first.
-std::vector<Logged> wanted_lines(const Ask& ask, const std::vector<Attempt>& attempts) {
+/// Of those after `after`, the last ones that are wanted, oldest first.
+std::vector<Logged> wanted_lines(const Ask& ask, const std::vector<Logged>& all) {
   static constexpr std::array levels = {Level::debug, Level::info, Level::warning, Level::error};
   const std::int64_t only = ask.number("attempt", 0, 0, INT32_MAX);
+  const std::int64_t after = ask.number("after", 0, 0, INT64_MAX);
   const auto tail = static_cast<std::size_t>(ask.number("tail", INT32_MAX, 1, INT32_MAX));
   Level least = Level::debug;
   if (const auto name = ask.parameter("level"); !name.empty()) {
@@ -131,11 +129,9 @@ std::vector<Logged> wanted_lines(const Ask& ask, const std::vector<Attempt>& att
     }
   }
   std::vector<Logged> lines;
-  for (const Attempt& attempt : attempts) {
-    if (only != 0 && attempt.number != only) continue;
-    for (const LogLine& line : attempt.logs) {
-      if (line.level >= least) lines.push_back({attempt.number, &line});
-    }
+  for (const Logged& each : all) {
+    if ((only == 0 || each.attempt == only) && each.seq > after && each.line->level >= least)
+      lines.push_back(each);
   }
   lines.erase(lines.begin(), lines.end() - static_cast<std::ptrdiff_t>(std::min(tail, lines.size())));
   return lines;
@@ -143,31 +139,30 @@ std::vector<Logged> wanted_lines(const Ask& ask, const std::vector<Attempt>& att
 
 http::Response list_logs(Service& service, const Ask& ask) {
   const auto attempts = service.inspector.attempts(find_task(service, ask));
-  const std::vector<Logged> lines = wanted_lines(ask, attempts);
+  const std::vector<Logged> all = lines_of(attempts);
+  const std::vector<Logged> lines = wanted_lines(ask, all);
   if (ask.request->header("accept").starts_with("text/plain")) {
     std::string text;
-    for (const auto& [attempt, line] : lines)
+    for (const auto& [attempt, seq, line] : lines)
       text += fmt::format("{} {} {:<7} {}\n", wire::format_time(line->at), attempt, to_string(line->level),
                           line->text);
     return {200, "text/plain; charset=utf-8", {{"X-Content-Type-Options", "nosniff"}}, std::move(text)};
   }
   return json_answer(200, wire::object([&](json::Writer& writer) {
                        writer.key("lines");
-                       wire::write_array(writer, lines, [](json::Writer& out, const Logged& each) {
-                         out.open('{');
-                         out.member("attempt", each.attempt);
-                         wire::write_log_members(out, *each.line);
-                         out.close('}');
-                       });
+                       wire::write_array(writer, lines, write_logged);
+                       if (all.empty()) return;
+                       writer.member("first_seq", all.front().seq);
+                       writer.member("last_seq", all.back().seq);
                      }));
 }
 
-http::Response raw(const std::string& bytes) {
+http::Response raw(const Ask& ask, const std::string& bytes) {
   // Never shown as a page of ours, whatever it holds.
-  return {200,
-          wire::is_json(bytes) ? "application/json" : "application/octet-stream",
-          {{"X-Content-Type-Options", "nosniff"}, {"Content-Security-Policy", "sandbox"}},
-          bytes};
+  return part_of(ask, {200,
+                       wire::is_json(bytes) ? "application/json" : "application/octet-stream",
+                       {{"X-Content-Type-Options", "nosniff"}, {"Content-Security-Policy", "sandbox"}},
+                       bytes});
 }
 
 }  // namespace
@@ -286,19 +281,19 @@ void add_task_routes(Routes& routes, Service& service) {
               .pattern = "/api/v1/tasks/{id}/logs",
               .summary = "What the attempts that are kept have logged; as text with Accept: text/plain",
               .roles = viewers,
-              .parameters = {"queue", "attempt", "level", "tail"},
+              .parameters = {"queue", "attempt", "level", "after", "tail"},
               .handle = [&service](const Ask& ask) { return list_logs(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/tasks/{id}/payload",
-              .summary = "The payload's bytes",
+              .summary = "The payload's bytes, or the part that Range names",
               .roles = operators,
               .parameters = {"queue"},
               .handle = [&service](const Ask& ask) {
-                return raw(get_task(service, find_task(service, ask)).payload);
+                return raw(ask, get_task(service, find_task(service, ask)).payload);
               }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/tasks/{id}/result",
-              .summary = "The result's bytes",
+              .summary = "The result's bytes, or the part that Range names",
               .roles = operators + producers,
               .parameters = {"queue"},
               .handle = [&service](const Ask& ask) {
@@ -307,7 +302,7 @@ void add_task_routes(Routes& routes, Service& service) {
                   throw Problem{409, "wrong_state",
                                 fmt::format("a task that is {} has no result", to_string(task.state))};
                 }
-                return raw(task.result);
+                return raw(ask, task.result);
               }});
 }
 

@@ -181,6 +181,17 @@ TEST_F(TasksOverHttpTest, TheWayOfATaskIsKept) {
   EXPECT_EQ(get("/tasks/one/logs?attempt=2").text("/lines/0/text"), "done");
   EXPECT_EQ(get("/tasks/one/logs?attempt=3").count("/lines"), 0U);
   expect_problem(400, "invalid", get("/tasks/one/logs?attempt=last"));
+  // Each line has a number that grows.
+  const std::int64_t seq = logs.number("/lines/0/seq");
+  EXPECT_GT(logs.number("/lines/1/seq"), seq);
+  EXPECT_EQ(logs.number("/first_seq"), seq);
+  EXPECT_EQ(logs.number("/last_seq"), logs.number("/lines/1/seq"));
+  const Reply newer = get(fmt::format("/tasks/one/logs?after={}", seq));
+  ASSERT_EQ(newer.count("/lines"), 1U);
+  EXPECT_EQ(newer.text("/lines/0/text"), "done");
+  EXPECT_EQ(newer.number("/first_seq"), seq);
+  EXPECT_EQ(get(fmt::format("/tasks/one/logs?after={}", logs.number("/last_seq"))).count("/lines"), 0U);
+  expect_problem(400, "invalid", get("/tasks/one/logs?after=-1"));
   const Reply raw = get("/tasks/one/result");
   EXPECT_EQ(raw.body, R"({"sent":true})");
   EXPECT_EQ(raw.header("Content-Type"), "application/json");
@@ -194,6 +205,53 @@ TEST_F(TasksOverHttpTest, ATaskThatHasNotEndedHasNoResult) {
   expect_problem(409, "wrong_state", get("/tasks/one/result"));
   EXPECT_EQ(get("/tasks/one/attempts").body, R"({"items":[]})");
   EXPECT_EQ(get("/tasks/one/payload").body, "");
+}
+
+TEST_F(TasksOverHttpTest, APartOfThePayloadIsRead) {
+  post("/tasks", R"([{"kind":"a","id":"one","payload_text":"0123456789"},{"kind":"a","id":"none"}])");
+  const auto part = [&](const std::string& range, const std::string& more = "",
+                        const std::string& id = "one") {
+    return send("GET", fmt::format("/api/v1/tasks/{}/payload", id), "",
+                fmt::format("Range: {}\r\n{}", range, more));
+  };
+  struct Case {
+    const char *range, *body, *content_range;
+  };
+  for (const auto& [range, body, content_range] :
+       {Case{"bytes=0-0", "0", "bytes 0-0/10"}, Case{"bytes=2-4", "234", "bytes 2-4/10"},
+        Case{"bytes=7-", "789", "bytes 7-9/10"},
+        Case{"bytes=7-99999999999999999999999", "789", "bytes 7-9/10"},
+        Case{"bytes=-3", "789", "bytes 7-9/10"}, Case{"bytes=-30", "0123456789", "bytes 0-9/10"},
+        Case{"Bytes=9-9", "9", "bytes 9-9/10"}}) {
+    const Reply reply = part(range);
+    EXPECT_EQ(reply.status, 206) << range;
+    EXPECT_EQ(reply.body, body) << range;
+    EXPECT_EQ(reply.header("Content-Range"), content_range);
+    EXPECT_EQ(reply.header("Accept-Ranges"), "bytes");
+  }
+  // What isn't one part of bytes is no reason to refuse.
+  for (const char* range : {"bytes=0-1,3-4", "lines=1-2", "bytes=4-2", "bytes=", "bytes=-", "bytes=a-b",
+                            "bytes=1", "bytes=1-2-3", "bytes= 1-2", "1-2"}) {
+    const Reply whole = part(range);
+    EXPECT_EQ(whole.status, 200) << range;
+    EXPECT_EQ(whole.body, "0123456789");
+    EXPECT_EQ(whole.header("Accept-Ranges"), "bytes");
+    EXPECT_EQ(whole.header("Content-Range"), "");
+  }
+  EXPECT_EQ(part("bytes=0-1", "If-Range: \"x\"\r\n").status, 200);
+  for (const char* range : {"bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99999999999999999999999-"}) {
+    const Reply none = part(range);
+    expect_problem(416, "bad_range", none);
+    EXPECT_EQ(none.header("Content-Range"), "bytes */10");
+  }
+  expect_problem(416, "bad_range", part("bytes=0-", "", "none"));
+  EXPECT_EQ(part("bytes=-5", "", "none").status, 200);
+  run_one(R"("outcome":"discard")");
+  post("/tasks", R"({"kind":"a","id":"two","priority":9,"retention":"1h"})");
+  run_one(R"("outcome":"complete","result_text":"abcdef")");
+  const Reply result = send("GET", "/api/v1/tasks/two/result", "", "Range: bytes=-2\r\n");
+  EXPECT_EQ(result.status, 206);
+  EXPECT_EQ(result.body, "ef");
 }
 
 TEST_F(TasksOverHttpTest, ACopyRunsAgain) {
