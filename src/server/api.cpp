@@ -68,8 +68,8 @@ struct Api::Impl {
   RemoteRoutes remote;
   LockRoutes locks;
   Waits waits;
-  Events events;
   Operations operations;
+  Events events;
 };
 
 Api::Impl::Impl(Store& store, ApiOptions o)
@@ -87,8 +87,8 @@ Api::Impl::Impl(Store& store, ApiOptions o)
       remote(service, in_pool()),
       locks(service),
       waits(service),
-      events(service),
-      operations(service) {
+      operations(service),
+      events(service, operations) {
   add_routes();
   description = openapi(routes, version());
 }

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <set>
 
 #include <fmt/format.h>
 
 #include <tidemill/version.hpp>
 
 #include "core/uuid.hpp"
+#include "server/logs.hpp"
 #include "wire/admin_json.hpp"
 #include "wire/task_json.hpp"
 
@@ -26,7 +26,7 @@ constexpr std::size_t listeners_max = 10'000;
 constexpr std::size_t topics_max = 50;
 /// Of what waits for one reader.
 constexpr std::size_t waiting_max = 256U << 10U;
-const std::vector<std::string> plain_topics = {"stats", "queues", "schedule", "worker"};
+const std::vector<std::string> plain_topics = {"stats", "queues", "schedule", "worker", "op"};
 
 std::set<std::string> read_topics(std::string_view text) {
   std::set<std::string> topics;
@@ -34,10 +34,11 @@ std::set<std::string> read_topics(std::string_view text) {
     const std::string topic{text.substr(0, text.find(','))};
     text.remove_prefix(std::min(topic.size() + 1, text.size()));
     const bool known = std::ranges::find(plain_topics, topic) != plain_topics.end() ||
-                       (topic.starts_with("task:") && topic.size() > 5);
+                       (topic.starts_with("task:") && topic.size() > 5) ||
+                       (topic.starts_with("log:") && topic.size() > 4);
     if (!known) {
       throw Problem{400, "invalid",
-                    fmt::format("there is no topic \"{}\"; there are {}, and task:ID", topic,
+                    fmt::format("there is no topic \"{}\"; there are {}, task:ID and log:ID", topic,
                                 wire::either(plain_topics))};
     }
     topics.insert(topic);
@@ -56,8 +57,11 @@ struct Events::Listener {
   std::shared_ptr<http::Stream> stream;
 };
 
-Events::Events(Service& service)
-    : service_(service), boot_(fmt::format("{:08x}", random_bits() >> 32U)), thread_([this] {
+Events::Events(Service& service, const Operations& operations)
+    : service_(service),
+      operations_(operations),
+      boot_(fmt::format("{:08x}", random_bits() >> 32U)),
+      thread_([this] {
         pthread_setname_np(pthread_self(), "tm-api-events");
         loop();
       }) {}
@@ -83,7 +87,7 @@ void Events::add_routes(Routes& routes) {
               .pattern = "/api/v1/events",
               .summary =
                   "Changes as they happen, as server-sent events; topics: stats, queues, schedule, worker, "
-                  "task:ID",
+                  "op (operations), task:ID, log:ID",
               .roles = viewers,
               .parameters = {"topics"},
               .handle = [this](const Ask& ask) { return open(ask); }});
@@ -177,7 +181,9 @@ void Events::tell_if_changed(const std::string& topic, const std::string& name, 
 void Events::look() {
   look_at_queues();
   look_at_lists();
+  look_at_operations();
   look_at_tasks();
+  look_at_logs();
 }
 
 void Events::look_at_queues() {
@@ -209,16 +215,65 @@ void Events::look_at_lists() {
   tell_if_changed("schedule", "schedule", list_of(service_.inspector.schedules(), wire::write_schedule));
 }
 
-void Events::look_at_tasks() {
+std::map<std::string, Caller> Events::listening_to(std::string_view begin) {
   std::map<std::string, Caller> wanted;
-  {
-    const std::lock_guard lock{mutex_};
-    for (const auto& listener : listeners_) {
-      for (const std::string& topic : listener->topics) {
-        if (topic.starts_with("task:")) wanted.emplace(topic, listener->caller);
-      }
+  const std::lock_guard lock{mutex_};
+  for (const auto& listener : listeners_) {
+    for (const std::string& topic : listener->topics) {
+      if (topic.starts_with(begin)) wanted.emplace(topic, listener->caller);
     }
   }
+  return wanted;
+}
+
+void Events::look_at_operations() {
+  if (listening_to("op").empty()) {
+    under_way_.clear();
+    std::erase_if(last_, [](const auto& each) { return each.first.starts_with("op "); });
+    return;
+  }
+  // One that has ended since the last look is told of once more.
+  auto [under_way, all] = operations_.under_way(under_way_);
+  under_way_ = std::move(under_way);
+  for (const auto& [id, text] : all) {
+    std::string& last = last_["op " + id];
+    if (last == text) continue;
+    last = text;
+    tell("op", "op", text);
+  }
+}
+
+/// Attempts hand their lines in when they end, so these come in one go.
+void Events::look_at_logs() {
+  const auto wanted = listening_to("log:");
+  std::erase_if(lines_told_, [&](const auto& each) { return !wanted.contains(each.first); });
+  if (wanted.empty()) return;
+  const auto queues = service_.inspector.queues();
+  for (const auto& [topic, caller] : wanted) {
+    const bool first = !lines_told_.contains(topic);
+    std::int64_t& told = lines_told_[topic];
+    for (const QueueInfo& queue : queues) {
+      const Ref ref{queue.name, topic.substr(4)};
+      if (!caller.may_use(queue.name)) continue;
+      const auto attempts = service_.inspector.attempts(ref);
+      std::vector<Logged> lines = lines_of(attempts);
+      std::erase_if(lines, [&](const Logged& each) { return each.seq <= told; });
+      if (lines.empty()) continue;
+      told = lines.back().seq;
+      // What was there before is at /logs.
+      if (first) continue;
+      tell(topic, "log", wire::object([&](json::Writer& writer) {
+             writer.member("id", ref.id);
+             writer.member("queue", ref.queue);
+             writer.key("lines");
+             wire::write_array(writer, lines, write_logged);
+           }));
+    }
+  }
+}
+
+void Events::look_at_tasks() {
+  const auto wanted = listening_to("task:");
   std::erase_if(last_, [&](const auto& each) {
     return each.first.starts_with("task:") && !wanted.contains(each.first);
   });

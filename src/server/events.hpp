@@ -6,10 +6,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "server/operations.hpp"
 #include "server/service.hpp"
 
 namespace tidemill::server {
@@ -20,8 +22,8 @@ namespace tidemill::server {
 /// Thread safety: all members may be called from any thread.
 class Events {
  public:
-  /// `service` must outlive it.
-  explicit Events(Service& service);
+  /// Both must outlive it.
+  Events(Service& service, const Operations& operations);
   /// As `close`.
   ~Events();
   Events(const Events&) = delete;
@@ -42,7 +44,11 @@ class Events {
   void loop();
   void look();
   void look_at_queues();
+  void look_at_operations();
   void look_at_tasks();
+  void look_at_logs();
+  /// Who listens to a topic that begins so; of several, one.
+  std::map<std::string, Caller> listening_to(std::string_view begin);
   void look_at_lists();
   /// Sends what is not as it was at the last look.
   void tell(const std::string& topic, const std::string& name, std::string data);
@@ -51,6 +57,7 @@ class Events {
   void beat();
 
   Service& service_;
+  const Operations& operations_;
   const std::string boot_;
   std::mutex mutex_;
   std::condition_variable wakes_;
@@ -59,6 +66,8 @@ class Events {
   std::uint64_t next_ = 1;                            // Guarded by mutex_.
   bool closed_ = false;                               // Guarded by mutex_.
   std::map<std::string, std::string> last_;           // What was told of each thing; the thread's own.
+  std::set<std::string> under_way_;                   // Operations; the thread's own.
+  std::map<std::string, std::int64_t> lines_told_;    // To which line, by topic; the thread's own.
   std::thread thread_;                                // Last: it uses all the others.
 };
 

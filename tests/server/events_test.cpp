@@ -107,6 +107,48 @@ TEST_F(EventsTest, AStreamFollowsATask) {
   EXPECT_THAT(events.all(), Not(HasSubstr(R"("id":"two")")));
 }
 
+TEST_F(EventsTest, AStreamFollowsOperations) {
+  post("/tasks", R"([{"kind":"a"},{"kind":"a"}])");
+  Listening events{port_, "op"};
+  ASSERT_TRUE(events.hears("event: hello"));
+  const std::string waits =
+      post("/operations", R"({"action":"run","q":"kind:b","start_after_ms":"1h"})").text("/id");
+  ASSERT_TRUE(events.hears(fmt::format(R"(event: op{}data: {{"id":"{}")", "\n", waits)));
+  EXPECT_THAT(events.all(), HasSubstr(R"("state":"waiting")"));
+  const std::string held =
+      post("/operations", R"({"action":"hold","q":"kind:a","rate_per_s":1})").text("/id");
+  ASSERT_TRUE(events.hears(fmt::format(R"("id":"{}")", held)));
+  events.forget();
+  ASSERT_TRUE(events.hears(R"("state":"done")"));
+  EXPECT_THAT(events.all(), HasSubstr(R"("changed":2)"));
+  EXPECT_EQ(post(fmt::format("/operations/{}/cancel", waits)).status, 200);
+  ASSERT_TRUE(events.hears(R"("state":"cancelled")"));
+  EXPECT_THAT(events.all(), Not(HasSubstr("event: queues")));
+}
+
+TEST_F(EventsTest, AStreamFollowsALog) {
+  post("/tasks", R"([{"kind":"a","id":"one","retention":"1h"}])");
+  const auto run_one = [&](const std::string& outcome) {
+    const Reply claim = post("/claim", R"({"worker":{"id":"w"},"wait":"20s"})");
+    ASSERT_EQ(claim.count("/leases"), 1U) << claim.body;
+    post("/report",
+         fmt::format(R"({{"items":[{{"token":"{}",{}}}]}})", claim.text("/leases/0/token"), outcome));
+  };
+  run_one(R"("outcome":"retry","in":"0s","logs":[{"text":"before"}])");
+  Listening events{port_, "log:one,task:one"};
+  // It has had a first look.
+  ASSERT_TRUE(events.hears("event: task"));
+  ASSERT_TRUE(eventually(
+      [&] { return events.hears("\"state\":\"pending\"") || events.hears("\"state\":\"retry\""); }));
+  Listening later{port_, "queues"};
+  ASSERT_TRUE(later.hears("event: queues"));
+  run_one(R"("outcome":"complete","logs":[{"text":"half"},{"text":"done","level":"debug"}])");
+  ASSERT_TRUE(events.hears("event: log"));
+  ASSERT_TRUE(events.hears("\"done\""));
+  EXPECT_THAT(events.all(), HasSubstr(R"("id":"one","queue":"default","lines":[{"attempt":2,"seq":)"));
+  EXPECT_THAT(events.all(), Not(HasSubstr("before")));
+}
+
 TEST_F(EventsTest, WhoeverComesBackGetsWhatHeMissed) {
   std::string seen;
   {
