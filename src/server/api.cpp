@@ -12,6 +12,7 @@
 #include <tidemill/version.hpp>
 
 #include "core/uuid.hpp"
+#include "server/accept.hpp"
 #include "server/events.hpp"
 #include "server/export.hpp"
 #include "server/fields.hpp"
@@ -128,6 +129,7 @@ void Api::Impl::add_routes() {
                 return json_answer(200, wire::object([&](json::Writer& writer) {
                                      writer.member("code", ask.path[0]);
                                      writer.member("title", title);
+                                     wire::member_text(writer, "hint", hint_for(ask.path[0]));
                                    }));
               }});
 }
@@ -193,10 +195,20 @@ http::Answer Api::Impl::tagged(const http::Request& request, const http::Answer&
   std::string id{request.header("x-request-id")};
   if (id.empty() || id.size() > request_id_max) id = fmt::format("{:016x}", random_bits());
   const bool logged = options.log.enabled(Level::debug);
+  // Of what only looks: whoever has had something done must hear of it, in whatever form.
+  const bool looks = request.method == "GET" || request.method == "HEAD";
+  std::string accept{looks && request.path.starts_with(prefix) ? request.header("accept") : ""};
   std::string what = logged ? fmt::format("{} {}", request.method, request.path) : std::string{};
   const auto begin = std::chrono::steady_clock::now();
   return http::Answer{
-      [this, answer, begin, id = std::move(id), what = std::move(what)](http::Response&& response) {
+      [this, answer, begin, id = std::move(id), what = std::move(what),
+       accept = std::move(accept)](http::Response&& response) {
+        if (response.status == 200 && !accepts(accept, response.content_type)) {
+          if (response.stream) response.stream->end();
+          response =
+              to_response({406, "not_acceptable",
+                           fmt::format("the answer is {}, and not {}", response.content_type, accept)});
+        }
         if (!what.empty()) {
           const auto took = std::chrono::steady_clock::now() - begin;
           options.log.debug("request",

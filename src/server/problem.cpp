@@ -1,5 +1,6 @@
 #include "server/problem.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
@@ -12,48 +13,77 @@ namespace {
 
 struct Title {
   std::string_view code, title;
+  std::string_view hint = {};  ///< What to do, where that is the same whatever the request was.
 };
 constexpr std::array titles = {
     Title{"invalid", "The request is not right"},
     Title{"not_found", "There is no such thing"},
-    Title{"method_not_allowed", "This can't be done there"},
-    Title{"unsupported_media_type", "The body is of another type than it must be"},
-    Title{"too_large", "The request is too large"},
+    Title{"method_not_allowed", "This can't be done there", "The header Allow says what can be done."},
+    Title{"not_acceptable", "The answer is of no type that Accept names",
+          "Leave Accept out, or add */* to it."},
+    Title{"unsupported_media_type", "The body is of another type than it must be",
+          "Say what the body is with Content-Type."},
+    Title{"too_large", "The request is too large",
+          "Send less at once; the limits are in the server's configuration."},
     Title{"too_slow", "The request came too slowly"},
-    Title{"unauthenticated", "A token is needed"},
-    Title{"bad_credentials", "The token is wrong"},
-    Title{"forbidden", "This is not allowed"},
-    Title{"bad_host", "The server is not known by this name"},
+    Title{"unauthenticated", "A token is needed", "Send Authorization: Bearer, with the secret of a token."},
+    Title{"bad_credentials", "The token is wrong",
+          "Look at the secret; the server knows those that its configuration names."},
+    Title{"forbidden", "This is not allowed",
+          "Take a token whose role and queues allow it; the detail says which."},
+    Title{"bad_host", "The server is not known by this name",
+          "Call the server by a name of its own, or give it tokens."},
     Title{"wrong_state", "The task's state doesn't allow it"},
-    Title{"changed", "It is another one by now"},
-    Title{"lease_lost", "The lease is lost"},
-    Title{"lock_held", "Somebody else has the lock"},
-    Title{"idempotency_in_progress", "The same request is being carried out"},
-    Title{"idempotency_mismatch", "The key was used for another request"},
+    Title{"lease_lost", "The lease is lost",
+          "Stop the handler: another worker has the task, or will have it."},
+    Title{"lock_held", "Somebody else has the lock", "Try again later, or wait for it with `wait`."},
+    Title{"idempotency_in_progress", "The same request is being carried out",
+          "Send the same request again in a moment."},
+    Title{"idempotency_mismatch", "The key was used for another request",
+          "Take a new key for each request that is another one."},
     Title{"bad_filter", "The filter does not read"},
-    Title{"bad_cursor", "The cursor is of another list"},
-    Title{"bad_range", "There are no such bytes"},
+    Title{"bad_cursor", "The cursor is of another list", "Begin anew, without a cursor."},
+    Title{"bad_range", "There are no such bytes", "Content-Range says how many bytes there are."},
     Title{"bad_cron", "The schedule's spec does not read"},
-    Title{"rate_limited", "The token has sent too many requests"},
-    Title{"too_many_streams", "Too many streams are open"},
-    Title{"store_unready", "The store has not answered of late"},
+    Title{"rate_limited", "The token has sent too many requests",
+          "Wait for as many seconds as Retry-After says."},
+    Title{"too_many_streams", "Too many streams are open",
+          "Wait for as many seconds as Retry-After says, or close a stream."},
+    Title{"store_unready", "The store has not answered of late",
+          "Wait until the store answers again; the log says what is wrong with it."},
     Title{"unique_conflict", "Another task holds the key"},
     Title{"conflict", "Something with that name exists"},
-    Title{"changed", "It is no longer as it was seen"},
+    Title{"changed", "It is no longer as it was seen",
+          "Read it again, and send the ETag that it has then as If-Match."},
     Title{"not_supported", "The store can't do that"},
-    Title{"store_unavailable", "The store can't be reached"},
-    Title{"shutting_down", "The server is stopping"},
-    Title{"unknown_outcome", "It may or may not have happened"},
-    Title{"internal", "The server failed"},
+    Title{"store_unavailable", "The store can't be reached",
+          "Send the same request again in a moment; /readyz says when the store answers."},
+    Title{"shutting_down", "The server is stopping",
+          "Send the same request again in a moment, to a server that runs."},
+    Title{"unknown_outcome", "It may or may not have happened",
+          "Repeat it with the same id or Idempotency-Key: it is then done once."},
+    Title{"internal", "The server failed", "Look for the request_id in the server's log."},
 };
 
 }  // namespace
 
+namespace {
+
+const Title* find_title(std::string_view code) {
+  const auto found = std::ranges::find(titles, code, &Title::code);
+  return found == titles.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
 std::string_view explain(std::string_view code) {
-  for (const Title& each : titles) {
-    if (each.code == code) return each.title;
-  }
-  return {};
+  const Title* const title = find_title(code);
+  return title == nullptr ? std::string_view{} : title->title;
+}
+
+std::string_view hint_for(std::string_view code) {
+  const Title* const title = find_title(code);
+  return title == nullptr ? std::string_view{} : title->hint;
 }
 
 Problem to_problem(const wire::BadValue& bad) {
@@ -99,6 +129,7 @@ std::string to_json(const Problem& problem) {
   writer.member("status", problem.status);
   writer.member("code", problem.code);
   if (!problem.detail.empty()) writer.member("detail", problem.detail);
+  if (const auto hint = hint_for(problem.code); !hint.empty()) writer.member("hint", hint);
   if (problem.column > 0) writer.member("column", problem.column);
   if (!problem.mistakes.empty()) {
     writer.key("errors");

@@ -40,6 +40,8 @@ void name_request(std::string& body, std::string_view id);
 std::string to_json(const Problem& problem);
 /// What `code` means, for people; empty when there is no such code.
 std::string_view explain(std::string_view code);
+/// What whoever gets it can do about it; empty when only the detail says that.
+std::string_view hint_for(std::string_view code);
 http::Response to_response(const Problem& problem);
 
 }  // namespace tidemill::server

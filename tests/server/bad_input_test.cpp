@@ -16,6 +16,39 @@ class BadRequestTest : public ServeTest {
   }
 };
 
+TEST_F(BadRequestTest, AnAnswerIsOfATypeThatIsAccepted) {
+  post("/tasks", R"({"kind":"a","id":"one","payload_base64":"/wA="})");
+  const auto ask = [&](const std::string& path, const std::string& accept) {
+    return send("GET", "/api/v1" + path, "", fmt::format("Accept: {}\r\n", accept));
+  };
+  for (const char* accept :
+       {"*/*", "application/json", "Application/*;q=0.5", "text/html, application/json;q=0.9",
+        "text/*,*/*;q=0.1", "", ",", "text/html;q=0, application/json; charset=utf-8"}) {
+    EXPECT_EQ(ask("/tasks", accept).status, 200) << accept;
+  }
+  for (const char* accept : {"text/html", "application/xml, text/*", "application/json;q=0, */*", "*/*;q=0.0",
+                             "application", "application/jsonp"}) {
+    const Reply refused = ask("/tasks", accept);
+    expect_problem(406, "not_acceptable", refused);
+    EXPECT_THAT(refused.text("/detail"), ::testing::HasSubstr("application/json"));
+    EXPECT_NE(refused.text("/hint"), "");
+  }
+  EXPECT_EQ(ask("/tasks/one/logs", "text/plain").status, 200);
+  EXPECT_EQ(ask("/tasks/one/payload", "application/octet-stream").status, 200);
+  expect_problem(406, "not_acceptable", ask("/tasks/one/payload", "application/json"));
+  expect_problem(406, "not_acceptable", ask("/events?topics=queues", "application/json"));
+  // A problem comes to whoever has one, and what was done is said in the form that there is.
+  expect_problem(404, "not_found", ask("/tasks/two", "text/html"));
+  EXPECT_EQ(send("POST", "/api/v1/tasks/one/hold", "", "Accept: text/html\r\n").status, 200);
+  EXPECT_EQ(send("GET", "/healthz", "", "Accept: application/json\r\n").status, 200);
+}
+
+TEST_F(BadRequestTest, AProblemSaysWhatToDo) {
+  EXPECT_THAT(get("/tasks?cursor=x").text("/hint"), ::testing::HasSubstr("without a cursor"));
+  EXPECT_EQ(get("/problems/lease_lost").text("/hint").substr(0, 16), "Stop the handler");
+  EXPECT_FALSE(get("/tasks/absent").has("/hint"));
+}
+
 TEST_F(BadRequestTest, UnknownPathsAndMethodsAreRefused) {
   for (const char* path :
        {"/nothing", "/tasks/", "/tasks//hold", "/tasks/one/hold/more", "/queues/", "/task"})
