@@ -35,11 +35,13 @@ http::Response show_worker(const Service& service, const Ask& ask) {
 }
 
 http::Response signal_worker(Service& service, const Ask& ask, Signal signal) {
+  bool visible = ask.caller.queues.empty();
   for (const WorkerInfo& worker : visible_workers(service, ask)) {
     if (worker.id != ask.path[0]) continue;
     for (const auto& [queue, weight] : worker.queues) ask.caller.check_queue(queue);
+    visible = true;
   }
-  if (!service.inspector.signal_worker(ask.path[0], signal)) refuse_worker(ask.path[0]);
+  if (!visible || !service.inspector.signal_worker(ask.path[0], signal)) refuse_worker(ask.path[0]);
   return nothing(202);  // It hears of it within moments.
 }
 

@@ -137,6 +137,8 @@ TEST_F(RolesTest, ATokenOfSomeQueuesReachesNoOthers) {
   EXPECT_EQ(get("/tasks/p/wait?timeout=0s").text("/state"), "gone");
   expect_problem(404, "not_found", get("/tasks/p"));
   expect_problem(404, "not_found", get("/workers/idle"));
+  for (const char* const signal : {"quiet", "resume", "stop"})
+    expect_problem(404, "not_found", post(fmt::format("/workers/idle/{}", signal)));
   for (const std::string& path :
        {std::string{"/tasks?queue=pay"}, std::string{"/tasks?q=queue:pay"},
         std::string{"/tasks/count?queue=pay"}, std::string{"/tasks/p?queue=pay"},
