@@ -84,14 +84,24 @@ TimePoint parse_bound(std::string_view text, TimePoint now) {
   return parse_time(text);
 }
 
+/// One word, or parameter, must not silently win over another.
+template <class T>
+void set_once(T& field, T value, const T& unset, std::string_view name) {
+  if (field != unset && field != value)
+    refuse(fmt::format("{} is there twice; write all of it in one", name));
+  field = std::move(value);
+}
+
 void set_created(Filter& filter, std::string_view range, TimePoint now) {
   const std::size_t dots = range.find("..");
   if (dots == std::string_view::npos || range.size() == 2) {
     refuse(fmt::format("created is \"{}\"; write a range such as 2026-11-20..2026-11-21, -2h.. or ..-7d",
                        range));
   }
-  if (dots > 0) filter.created_from = parse_bound(range.substr(0, dots), now);
-  if (dots + 2 < range.size()) filter.created_before = parse_bound(range.substr(dots + 2), now);
+  using Bound = std::optional<TimePoint>;
+  if (dots > 0) set_once(filter.created_from, Bound{parse_bound(range.substr(0, dots), now)}, {}, "created");
+  if (dots + 2 < range.size())
+    set_once(filter.created_before, Bound{parse_bound(range.substr(dots + 2), now)}, {}, "created");
 }
 
 /// What the language has for others, and a store can't do.
@@ -156,21 +166,21 @@ States parse_states(std::string_view text) {
 void set_filter(Filter& filter, std::string_view name, std::string_view value) {
   if (value.empty()) refuse(fmt::format("{}: has no value", name));
   if (name == "state") {
-    filter.states = parse_states(value);
+    set_once(filter.states, parse_states(value), States::all(), name);
   } else if (name == "queue") {
-    filter.queue = value;
+    set_once(filter.queue, std::string{value}, {}, name);
   } else if (name == "kind") {
-    filter.kind = value;
+    set_once(filter.kind, std::string{value}, {}, name);
   } else if (name == "id") {
-    filter.id = value;
+    set_once(filter.id, std::string{value}, {}, name);
   } else if (name == "group") {
-    filter.group = value;
+    set_once(filter.group, std::string{value}, {}, name);
   } else if (name == "text") {
-    filter.text = value;
+    set_once(filter.text, std::string{value}, {}, name);
   } else if (name == "created_from") {
-    filter.created_from = parse_time(value);
+    set_once(filter.created_from, std::optional{parse_time(value)}, {}, name);
   } else if (name == "created_before") {
-    filter.created_before = parse_time(value);
+    set_once(filter.created_before, std::optional{parse_time(value)}, {}, name);
   } else {
     refuse(fmt::format("there is no field \"{}\"{}; there are {}", name, suggestion(name, names),
                        either(names)));

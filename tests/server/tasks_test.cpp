@@ -287,7 +287,9 @@ TEST_F(TasksOverHttpTest, ListsAreFiltered) {
   EXPECT_EQ(ids("q=%22bob%20b%22"), "3");
   EXPECT_EQ(ids("q=kind:mail:*&queue=m"), "1");
   EXPECT_EQ(get("/tasks?q=%20state:held%20%20bob&kind=other").text("/q"), "state:held kind:other text:bob");
-  for (const char* query : {"state=hold", "q=state:hold", "q=stat:held", "q=%22open", "created_before=now"}) {
+  for (const char* query :
+       {"state=hold", "q=state:hold", "q=stat:held", "q=%22open", "created_before=now",
+        "q=state:held&state=pending", "q=created:-1h..&created_from=2000-01-01T00:00:00Z"}) {
     expect_problem(400, "bad_filter", get(fmt::format("/tasks?{}", query)));
     expect_problem(400, "bad_filter", get(fmt::format("/tasks/count?{}", query)));
   }

@@ -92,6 +92,7 @@ TEST(TaskFilter, MistakesAreSaidWithTheirColumn) {
   check("queue:a*", 1, "takes no *");
   check("state:held state:retry", 12, "there twice");
   check("text:a b", 8, "there twice");
+  check("created:2026-11-20.. created_from:2026-11-19T00:00:00Z", 22, "there twice");
   check("created:2026-11-20", 1, "write a range");
   check("created:..", 1, "write a range");
   check("created:yesterday..", 1, "yesterday");
