@@ -5,6 +5,7 @@
 
 #include <tidemill/locks.hpp>
 
+#include "core/rules.hpp"
 #include "engine/store_clock.hpp"
 #include "server/lock_routes.hpp"
 
@@ -71,6 +72,8 @@ Locks& LockRoutes::locks() const {
 
 http::Response LockRoutes::acquire(const Ask& ask) {
   const LockBody body = read_body(ask, false);
+  rules::check_name("lock", ask.path[0]);
+  rules::check_name("lock's owner", body.owner);
   const LockInfo held = locks().acquire(ask.path[0], body.owner, body.ttl, clock_.call());
   if (held.owner == body.owner) return answer_of(200, held);
   throw Problem{409, "lock_held",

@@ -97,6 +97,9 @@ TEST_F(QueuesOverHttpTest, LocksAreTakenKeptAndGivenBack) {
   const std::int64_t fence = taken.number("/fence");
   EXPECT_EQ(post("/locks/nightly%2Fjob/acquire", R"({"owner":"node-1","ttl":"10m"})").number("/fence"),
             fence);
+  for (const std::string& name : {std::string{"a%00b"}, std::string{"%20a"}, std::string(256, 'a')})
+    expect_problem(400, "invalid", post(fmt::format("/locks/{}/acquire", name), R"({"owner":"node-1"})"));
+  expect_problem(400, "invalid", post("/locks/a/acquire", R"({"owner":"a\nb"})"));
   const Reply held = post("/locks/nightly%2Fjob/acquire", R"({"owner":"node-2"})");
   expect_problem(409, "lock_held", held);
   EXPECT_THAT(held.text("/detail"), HasSubstr("node-1"));
