@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <optional>
 #include <thread>
+#include <tuple>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <tidemill/inspector.hpp>
 #include <tidemill/periodic_file.hpp>
@@ -36,6 +39,20 @@ std::shared_ptr<const Access> access_of(const config::Config& config) {
 
 std::chrono::milliseconds whole(Duration duration) {
   return std::chrono::ceil<std::chrono::milliseconds>(duration);
+}
+
+/// The settings that differ, and that a running server can't change.
+std::string waiting_for_restart(const config::Config& now, const config::Config& next) {
+  const auto log = [](const config::Config& config) {
+    return std::tuple{config.log.level, config.log.format, config.log.source};
+  };
+  std::vector<std::string_view> which;
+  if (next.store != now.store) which.emplace_back("store");
+  if (next.listen != now.listen) which.emplace_back("listen");
+  if (next.roles != now.roles) which.emplace_back("roles");
+  if (next.limits != now.limits) which.emplace_back("limits");
+  if (log(next) != log(now)) which.emplace_back("log");
+  return fmt::format("{}", fmt::join(which, ", "));
 }
 
 http::ServerOptions http_options(const config::Config& config, const config::Place& place) {
@@ -79,14 +96,7 @@ struct Server::Impl {
 
 void Server::Impl::start_api() {
   place = config::parse_place(config.listen);
-  // Whoever reaches the port may do anything, so only programs of this machine must reach it.
-  if (!place->loopback && config.tokens.empty()) {
-    throw Error{
-        ErrorKind::invalid,
-        fmt::format("\"{}\" may be reached from other machines, and there are no tokens; add some to the "
-                    "configuration, or listen on 127.0.0.1",
-                    place->host)};
-  }
+  config::check_reach(config);
   ApiOptions options{
       .tasks_max = config.limits.tasks_per_request, .access = access_of(config), .meter = &meter, .log = log};
   if (place->loopback) options.hosts = {"localhost", "127.0.0.1", "[::1]", place->host};
@@ -177,8 +187,8 @@ std::string Server::url() const {
 void Server::reload(config::Config config) {
   Impl& it = *impl_;
   if (it.api) it.check_routes(config);
-  if (config.store != it.config.store || config.listen != it.config.listen || config.roles != it.config.roles)
-    it.log.warning("store, listen and roles stay as they are until a restart");
+  if (const std::string which = waiting_for_restart(it.config, config); !which.empty())
+    it.log.warning("these settings stay as they are until a restart", {{"settings", which}});
   if (it.place && !it.place->loopback && config.tokens.empty())
     throw Error{ErrorKind::invalid, "tokens: the last one must not go while other machines reach the server"};
   config.roles = it.config.roles;

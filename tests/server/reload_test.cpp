@@ -51,6 +51,13 @@ TEST_F(ReloadTest, AWrongConfigurationChangesNothing) {
   }
 }
 
+TEST_F(ReloadTest, WhatNeedsARestartIsSaid) {
+  serve("queues: [a]\n");
+  reload("queues: [b]\nlimits: {body: 1MiB}\nlog: {level: debug}\n");
+  EXPECT_TRUE(eventually_logs("the configuration was read again"));
+  EXPECT_THAT(log(), HasSubstr("until a restart settings=\"limits, log\""));
+}
+
 TEST_F(ReloadTest, SchedulesBecomeThoseOfTheFile) {
   serve(
       "schedules: [{id: one, spec: '@daily', task: {kind: a}}, {id: two, spec: '@daily', task: {kind: "

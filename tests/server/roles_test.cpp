@@ -259,6 +259,8 @@ class ListenTest : public ServerTest {};
 
 TEST_F(ListenTest, BeyondThisMachineItNeedsTokens) {
   bad(1, "there are no tokens", "serve", "--listen", "0.0.0.0:0");
+  configure("listen: 0.0.0.0:0\n");
+  bad(1, "tidemill.yaml: \"0.0.0.0\" may be reached", "check-config", config_file());
   configure("tokens: [{name: a, role: admin, secret: 0123456789abcdef}]\nlisten: 0.0.0.0:0\n");
   Process server = start({"serve", "--config", config_file()}, "beyond");
   EXPECT_TRUE(eventually([&] {
