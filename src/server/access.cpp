@@ -82,7 +82,7 @@ Caller Access::admit(const http::Request& request, std::string_view route, Roles
       return {"anyone", config::Role::producer, {}};
     throw Problem{401, "unauthenticated", "send a token: Authorization: Bearer …"};
   }
-  const bool bearer = given.starts_with("Bearer ") || given.starts_with("bearer ");
+  const bool bearer = http::lower_case(given.substr(0, 7)) == "bearer ";
   const config::Token* token = bearer ? find(given.substr(7)) : nullptr;
   if (token == nullptr) throw Problem{401, "bad_credentials", "there is no such token"};
   if (!roles.has(token->role)) {

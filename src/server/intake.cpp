@@ -100,7 +100,7 @@ void Intake::check_count(std::size_t count) const {
 
 void Intake::begin(const Ask& ask, const http::Answer& answer) {
   std::vector<TaskOrProblem> many;
-  if (ask.request->header("content-type").starts_with(lines_type)) {
+  if (http::is_media_type(ask.request->header("content-type"), lines_type)) {
     many = read_lines(ask);
   } else {
     const auto document = ask.body();

@@ -75,6 +75,7 @@ void add_port_routes(Routes& routes, Service& service) {
                 .pattern = fmt::format("{}/port/{}", prefix, name),
                 .summary = std::move(summary),
                 .roles = workers,
+                .body = "{}",
                 .handle = [&service, clock, verb](const Ask& ask) { return verb(service, *clock, ask); }});
   };
   add("claim", "For `tidemill work` on this server's URL: leases as its store gives them", claim);

@@ -22,6 +22,14 @@ std::string decoded(std::string_view text, bool plus_is_blank) {
   return std::move(*result);
 }
 
+/// What a route doesn't read must not be taken for something that it does.
+void check_no_body(const Route& route, const http::Request& request) {
+  constexpr std::string_view blanks = " \t\r\n";
+  if (!route.body.empty() || route.method == "GET") return;
+  if (request.body.find_first_not_of(blanks) == std::string::npos || request.body == "{}") return;
+  throw Problem{400, "invalid", fmt::format("{} {} takes no body; send none", route.method, route.pattern)};
+}
+
 /// What stands for each {name} of the pattern; none when the path is another one.
 std::optional<std::vector<std::string_view>> match(std::string_view pattern, std::string_view path) {
   std::vector<std::string_view> found;
@@ -73,7 +81,7 @@ std::string_view without_port(std::string_view host) {
 
 void refuse_other_sites(const http::Request& request, std::span<const std::string> hosts) {
   const std::string_view host = request.header("host");
-  if (!hosts.empty() && std::ranges::find(hosts, without_port(host)) == hosts.end()) {
+  if (!hosts.empty() && std::ranges::find(hosts, http::lower_case(without_port(host))) == hosts.end()) {
     throw Problem{403, "bad_host", fmt::format("this server is not known as \"{}\"", host)};
   }
   const std::string_view origin = request.header("origin");
@@ -110,7 +118,7 @@ TimePoint Ask::time(std::string_view name, TimePoint otherwise) const {
 }
 
 wire::JsonDocument Ask::body() const {
-  if (!request->header("content-type").starts_with("application/json")) {
+  if (!http::is_media_type(request->header("content-type"), "application/json")) {
     throw Problem{415, "unsupported_media_type", "send the body with Content-Type: application/json"};
   }
   return wire::JsonDocument{request->body};
@@ -143,6 +151,7 @@ Ask Routes::ask(const Match& match, std::shared_ptr<const http::Request> request
   for (const std::string_view part : match.parts) ask.path.push_back(decoded(part, false));
   ask.query = parse_query(request->query);
   check_query(*match.route, ask);
+  check_no_body(*match.route, *request);
   ask.request = std::move(request);
   return ask;
 }

@@ -86,6 +86,18 @@ TEST_F(BadRequestTest, AnswersGoOutInTheOrderOfTheRequests) {
   EXPECT_EQ(read_reply(peer).status, 404);
 }
 
+TEST_F(BadRequestTest, WhatTakesNoBodyDoesNotPassOverOne) {
+  post("/tasks", R"({"kind":"a","id":"one"})");
+  for (const char* const target : {"/tasks/one/hold", "/tasks/one/copy", "/queues/default/pause"}) {
+    SCOPED_TRACE(target);
+    const Reply refused = post(target, R"({"queue":"other"})");
+    expect_problem(400, "invalid", refused);
+    EXPECT_THAT(refused.text("/detail"), HasSubstr("takes no body"));
+  }
+  EXPECT_EQ(get("/tasks/one").text("/state"), "pending");
+  EXPECT_EQ(post("/tasks/one/hold", "{}").status, 200);
+}
+
 TEST_F(BadRequestTest, BodiesMustSayThatTheyAreJson) {
   for (const char* route : {"POST /tasks", "POST /claim", "POST /renew", "POST /report", "POST /operations",
                             "POST /schedules", "PUT /schedules/a", "POST /schedules/preview",
@@ -107,9 +119,11 @@ TEST_F(BadRequestTest, BodiesMustSayThatTheyAreJson) {
     const Reply unknown = send(method, target, R"({"nobody_knows_this":1})");
     expect_mistake("/nobody_knows_this", "", unknown);
     EXPECT_EQ(send(method, target, R"({"nobody_knows_this":1})",
-                   "Content-Type: application/json; charset=utf-8\r\n")
+                   "Content-Type: Application/JSON; charset=utf-8\r\n")
                   .status,
               400);
+    expect_problem(415, "unsupported_media_type",
+                   send(method, target, "{}", "Content-Type: application/jsonl\r\n"));
   }
 }
 
@@ -124,6 +138,7 @@ TEST_F(BadRequestTest, PagesOfOtherSitesCantSendRequests) {
   expect_problem(403, "bad_host", raw("GET /api/v1/tasks HTTP/1.1\r\nHost: evil.example\r\n\r\n"));
   expect_problem(403, "bad_host", raw("GET /api/v1/tasks HTTP/1.1\r\n\r\n"));
   EXPECT_EQ(raw("GET /api/v1/tasks HTTP/1.1\r\nHost: [::1]:8470\r\n\r\n").status, 200);
+  EXPECT_EQ(raw("GET /api/v1/tasks HTTP/1.1\r\nHost: LocalHost\r\n\r\n").status, 200);
 }
 
 TEST_F(BadRequestTest, WhatIsNoRequestIsRefused) {

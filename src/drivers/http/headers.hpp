@@ -24,4 +24,10 @@ inline std::string lower_case(std::string_view text) {
   return result;
 }
 
+/// Of a Content-Type, without its parameters: names of media types have no case.
+inline bool is_media_type(std::string_view content_type, std::string_view name) {
+  const std::string lower = lower_case(content_type.substr(0, content_type.find_first_of("; \t")));
+  return lower == name;
+}
+
 }  // namespace tidemill::http
