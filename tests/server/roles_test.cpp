@@ -100,6 +100,11 @@ TEST_F(RolesTest, WhatIsRefusedIsExplained) {
   expect_problem(
       401, "bad_credentials",
       send("GET", "/api/v1/tasks", "", fmt::format("Authorization: Basic {}\r\n", secret_of("admin"))));
+  for (const char* const scheme : {"bearer", "BEARER"})
+    EXPECT_EQ(
+        send("GET", "/api/v1/tasks", "", fmt::format("Authorization: {} {}\r\n", scheme, secret_of("viewer")))
+            .status,
+        200);
   const Reply role = as(secret_of("viewer"), [&] { return post("/queues/q/pause"); });
   expect_problem(403, "forbidden", role);
   EXPECT_THAT(role.text("/detail"), HasSubstr("operator or admin"));
