@@ -1,5 +1,5 @@
 """A worker for Tidemill over HTTP: a handler for each kind, a thread for each task. README.md says how to run it."""
-import json, os, signal, sys, threading, time, types, urllib.error, urllib.request
+import json, os, signal, sys, threading, time, types, urllib.request
 
 SERVER = os.environ.get("TIDEMILL_SERVER", "http://127.0.0.1:8470")
 HEADERS = {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ.get('TIDEMILL_TOKEN', '')}"}
@@ -20,14 +20,14 @@ def nap(job, payload):
 HANDLERS = {"greet": greet, "nap": nap}
 
 def call(verb, body):
-    """Tries again while the server is away, unless we stop; raises what it refuses with."""
+    """Tries again while the server is away or has no ear for us, unless we stop; raises what is wrong with a report."""
     request = urllib.request.Request(f"{SERVER}/api/v1/{verb}", json.dumps(body).encode(), HEADERS)
     while True:
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return json.load(answer)
         except OSError as error:
-            if stopping.is_set() or isinstance(error, urllib.error.HTTPError) and error.code < 500:
+            if stopping.is_set() or verb == "report" and getattr(error, "code", 500) in range(400, 429):
                 raise
             print(f"{verb}: {error}; again in 1 s", file=sys.stderr)
             stopping.wait(1)

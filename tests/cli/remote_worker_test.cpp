@@ -23,6 +23,7 @@ class RemoteWorkerTest : public CliTest, public ::testing::WithParamInterface<st
   void TearDown() override {
     unsetenv("TIDEMILL_SERVER");
     unsetenv("TIDEMILL_GRACE");
+    unsetenv("TIDEMILL_TOKEN");
   }
 
   std::string said(const std::string& name) const { return read_file(directory_ / name); }
@@ -101,6 +102,28 @@ TEST_P(RemoteWorkerTest, ItWaitsForAServerThatIsAway) {
   server_ = start({"serve", "--listen", url.substr(7)}, "again");
   const std::string id = enqueue("greet", R"({"name":"ada"})", "--retention", "1h");
   EXPECT_TRUE(eventually([&] { return state_of(id) == "completed"; })) << said("worker.err");
+}
+
+// A token may be replaced, or have sent too much for a while.
+TEST_P(RemoteWorkerTest, ItGoesOnOnceTheServerTakesItsToken) {
+  EXPECT_EQ(server_.end(SIGTERM), 0);
+  const std::string url = getenv("TIDEMILL_SERVER");
+  const std::filesystem::path file = directory_ / "tidemill.yaml";
+  const auto configure = [&](const std::string& secret) {
+    write_file(file, fmt::format("tokens: [{{name: w, role: worker, secret: {}}}]\n", secret));
+  };
+  configure("the-secret-before");
+  server_ = start({"serve", "--config", file.string(), "--listen", url.substr(7)}, "again");
+  ASSERT_TRUE(eventually([&] { return said("again.out").find('\n') != std::string::npos; }))
+      << said("again.err");
+  setenv("TIDEMILL_TOKEN", "the-secret-from-now", 1);
+  Process worker = start_worker();
+  EXPECT_TRUE(eventually([&] { return said("worker.err").find("401") != std::string::npos; }));
+  configure("the-secret-from-now");
+  server_.signal(SIGHUP);
+  const std::string id = enqueue("greet", R"({"name":"ada"})", "--retention", "1h");
+  EXPECT_TRUE(eventually([&] { return state_of(id) == "completed"; })) << said("worker.err");
+  EXPECT_EQ(worker.end(SIGTERM), 0) << said("worker.err");
 }
 
 INSTANTIATE_TEST_SUITE_P(Languages, RemoteWorkerTest, ::testing::Values("python", "go"),
