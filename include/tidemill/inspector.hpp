@@ -77,6 +77,11 @@ class Inspector {
   std::vector<QueueInfo> queues();
   void pause(std::string_view queue);
   void resume(std::string_view queue);
+  /// Takes a queue off the list, with its pause; the next task puts it there again. `absent` when it isn't
+  /// listed, `wrong_state` when it has tasks. With `force` its tasks are erased first, as `act` does: then
+  /// only those that run, that are in a worker's hands with their group, or that come meanwhile are
+  /// `wrong_state`. If some run at the beginning, nothing is erased.
+  Changed erase_queue(std::string_view queue, bool force = false);
   /// Groups of the queue that have tasks, by name, after the name `after`; at most `limit`, 1 to 1000.
   std::vector<GroupInfo> groups(std::string_view queue, std::string_view after = {}, std::size_t limit = 100);
 

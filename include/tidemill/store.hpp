@@ -320,10 +320,14 @@ class Catalog {
   virtual std::vector<Changed> move(std::span<const Ref> refs, States from, std::string_view queue,
                                     const Call& call) = 0;
 
-  /// All queues that have ever had a task, by name.
+  /// All queues that have ever had a task, and were not erased since, by name.
   virtual std::vector<QueueInfo> queues(const Call& call) = 0;
   /// Nothing is claimed from a paused queue, and no group of it gathered.
   virtual void pause(std::string_view queue, bool paused, const Call& call) = 0;
+  /// Takes a queue without tasks off the list, and ends its pause; the next task puts it there again. What
+  /// was counted in statistics stays for its time, and so do keys that outlive their tasks. `wrong_state`
+  /// when it has tasks, `absent` when it isn't listed.
+  virtual Changed erase_queue(std::string_view queue, const Call& call) = 0;
   /// Groups of the queue that have tasks, by name, after the name `after`; `limit` at most.
   virtual std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,
                                         const Call& call) = 0;

@@ -20,8 +20,15 @@ constexpr const char* list_help = R"(Examples:
   tidemill queues                                  # counts by state, and how long the oldest has waited
   tidemill queues pause mail                       # nothing is claimed from it until
   tidemill queues resume mail
+  tidemill queues delete old                       # off the list; --force: with its tasks
   tidemill queues groups mail                      # groups in which tasks wait to become one
   tidemill queues stats --by minute --since 1h     # outcomes by queue and kind)";
+
+constexpr const char* delete_help = R"(Examples:
+  tidemill queues delete old                       # if it has no tasks
+  tidemill queues delete old --force               # with its tasks; refused while some run
+
+The next task of that name makes it anew. What it has done stays in the statistics.)";
 
 constexpr const char* stats_help = R"(Examples:
   tidemill queues stats                            # the last 30 days, by day
@@ -139,6 +146,39 @@ int groups(const StoreOption& option, const std::string& queue, bool json, const
   return ok;
 }
 
+void add_delete(Commands& commands, CLI::App& queues) {
+  CLI::App& command = commands.add(queues, "delete", "Takes a queue off the list", delete_help);
+  struct Arguments {
+    StoreOption store;
+    std::string queue;
+    bool force = false;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  add_string(command, "QUEUE", "", arguments->queue, "Its name").required();
+  add_store(command, arguments->store);
+  command.add_flag("--force", arguments->force, "Delete its tasks too, unless some run");
+  commands.runs(command, [arguments](const Io& io) {
+    const std::string& queue = arguments->queue;
+    const auto store = open_store(arguments->store, Access::existing);
+    const Changed answer = Inspector{*store}.erase_queue(queue, arguments->force);
+    if (answer == Changed::changed) {
+      io.out << fmt::format("{} is deleted\n", queue);
+      return ok;
+    }
+    if (answer == Changed::absent) {
+      io.err << fmt::format("tidemill: there is no queue \"{}\"\n", queue);
+    } else if (arguments->force) {
+      io.err << fmt::format(
+          "tidemill: queue \"{}\" has tasks in a worker's hands; pause it, and try again when "
+          "they have ended\n",
+          queue);
+    } else {
+      io.err << fmt::format("tidemill: queue \"{}\" has tasks; --force deletes them with it\n", queue);
+    }
+    return failed;
+  });
+}
+
 void add_groups(Commands& commands, CLI::App& queues) {
   CLI::App& command = commands.add(queues, "groups", "Lists the groups of a queue in which tasks wait",
                                    "Example:\n  tidemill queues groups mail");
@@ -226,7 +266,8 @@ void add_stats(Commands& commands, CLI::App& queues) {
 }  // namespace
 
 void add_queues(Commands& commands) {
-  CLI::App& command = commands.add("queues", "Lists queues, pauses them, shows statistics", list_help);
+  CLI::App& command =
+      commands.add("queues", "Lists queues, pauses and deletes them, shows statistics", list_help);
   const auto arguments = std::make_shared<ListArguments>();
   add_store(command, arguments->store);
   add_json(command, arguments->json);
@@ -234,6 +275,7 @@ void add_queues(Commands& commands) {
   command.require_subcommand(0, 1);
   add_pause(commands, command, true);
   add_pause(commands, command, false);
+  add_delete(commands, command);
   add_groups(commands, command);
   add_stats(commands, command);
 }

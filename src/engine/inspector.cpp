@@ -105,6 +105,19 @@ void Inspector::resume(std::string_view queue) {
   impl_->catalog.pause(queue, false, impl_->call());
 }
 
+Changed Inspector::erase_queue(std::string_view queue, bool force) {
+  rules::check_queue_name(queue);
+  if (force) {
+    const std::vector<QueueInfo> all = queues();
+    const auto found = std::ranges::find(all, queue, &QueueInfo::name);
+    if (found == all.end()) return Changed::absent;
+    const auto active = found->counts.find(State::active);
+    if (active != found->counts.end() && active->second > 0) return Changed::wrong_state;
+    act(Act::erase, Filter{.queue = found->name});
+  }
+  return impl_->catalog.erase_queue(queue, impl_->call());
+}
+
 std::vector<GroupInfo> Inspector::groups(std::string_view queue, std::string_view after, std::size_t limit) {
   rules::check_queue_name(queue);
   check_range("the limit of a list of groups", limit, page_max);

@@ -33,7 +33,7 @@ constexpr std::array titles = {
           "Take a token whose role and queues allow it; the detail says which."},
     Title{"bad_host", "The server is not known by this name",
           "Call the server by a name of its own, or give it tokens."},
-    Title{"wrong_state", "The task's state doesn't allow it"},
+    Title{"wrong_state", "The state of the task or queue doesn't allow it"},
     Title{"lease_lost", "The lease is lost",
           "Stop the handler: another worker has the task, or will have it."},
     Title{"lock_held", "Somebody else has the lock", "Try again later, or wait for it with `wait`."},

@@ -37,6 +37,10 @@ http::Response list_queues(const Service& service, const Ask& ask) {
   return json_answer(200, list_of(queues, wire::write_queue));
 }
 
+Problem unknown_queue(std::string_view name) {
+  return {404, "not_found", fmt::format("queue \"{}\" has never had a task, or was deleted", name)};
+}
+
 http::Response show_queue(const Service& service, const Ask& ask) {
   ask.caller.check_queue(ask.path[0]);
   for (const QueueInfo& queue : service.inspector.queues()) {
@@ -44,7 +48,7 @@ http::Response show_queue(const Service& service, const Ask& ask) {
     return json_answer(200,
                        wire::object([&](json::Writer& writer) { wire::write_queue_members(writer, queue); }));
   }
-  throw Problem{404, "not_found", fmt::format("queue \"{}\" has never had a task", ask.path[0])};
+  throw unknown_queue(ask.path[0]);
 }
 
 http::Response list_groups(const Service& service, const Ask& ask) {
@@ -58,6 +62,36 @@ http::Response set_paused(Service& service, const Ask& ask, bool paused) {
   ask.caller.check_queue(ask.path[0]);
   paused ? service.inspector.pause(ask.path[0]) : service.inspector.resume(ask.path[0]);
   return nothing();
+}
+
+/// "2 pending, 1 active": what stands in the way of an erased queue.
+std::string counts_of(const Service& service, const std::string& name) {
+  std::string text;
+  for (const QueueInfo& queue : service.inspector.queues()) {
+    if (queue.name != name) continue;
+    for (const auto& [state, count] : queue.counts) {
+      if (count > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, to_string(state));
+    }
+  }
+  return text;
+}
+
+http::Response erase(Service& service, const Ask& ask) {
+  const std::string& name = ask.path[0];
+  ask.caller.check_tasks_of(name);
+  const bool force = ask.number("force", 0, 0, 1) == 1;
+  switch (service.inspector.erase_queue(name, force)) {
+    case Changed::changed:
+      return nothing();
+    case Changed::absent:
+      throw unknown_queue(name);
+    default:
+      throw Problem{409, "wrong_state",
+                    fmt::format("queue \"{}\" has tasks ({}); {}", name, counts_of(service, name),
+                                force ? "those in a worker's hands can't be deleted: pause it, and try again "
+                                        "when they have ended"
+                                      : "with ?force=1 they are deleted with it, unless some run")};
+  }
 }
 
 /// Those of a list that are names, and all there are that its globs match.
@@ -104,6 +138,13 @@ void add_queue_routes(Routes& routes, Service& service) {
               .roles = viewers,
               .parameters = {"fields"},
               .handle = [&service](const Ask& ask) { return show_queue(service, ask); }});
+  routes.add(
+      {.method = "DELETE",
+       .pattern = "/api/v1/queues/{queue}",
+       .summary = "Take a queue without tasks off the list; force=1: delete its tasks first, if none runs",
+       .roles = admins,
+       .parameters = {"force"},
+       .handle = [&service](const Ask& ask) { return erase(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/queues/{queue}/groups",
               .summary = "The groups of a queue in which tasks wait, by name",

@@ -220,6 +220,10 @@ TEST_F(ServerUrlTest, QueuesAndSchedulesAreThoseOfTheStore) {
   EXPECT_THAT(same({"queues", "groups", "my mail/ä"}).out, HasSubstr("g/ä"));
   EXPECT_EQ(same({"queues", "groups", "my mail/ä", "--json"}).objects().at(0).at("size"), 1);
   EXPECT_THAT(same({"queues", "groups", "absent"}).err, HasSubstr("no task waits in a group"));
+  EXPECT_THAT(same({"queues", "delete", "my mail/ä"}).err, HasSubstr("has tasks"));
+  EXPECT_THAT(same({"queues", "delete", "absent"}).err, HasSubstr("no queue"));
+  EXPECT_EQ(well({"queues", "delete", "my mail/ä", "--force"}).out, "my mail/ä is deleted\n");
+  same({"queues"});
 
   EXPECT_THAT(
       well({"schedules", "put",      "my nightly", "--spec",        "30 2 * * *", "--zone", "Europe/Berlin",

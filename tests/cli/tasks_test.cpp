@@ -204,6 +204,17 @@ TEST_F(TasksTest, QueuesAreCountedAndPaused) {
   bad(2, "there is no command \"puase\"; did you mean \"pause\"?", "queues", "puase", "mail");
 }
 
+TEST_F(TasksTest, QueuesAreDeleted) {
+  enqueue("greet", "--queue", "mail");
+  enqueue("greet", "--queue", "other");
+  bad(1, "queue \"mail\" has tasks; --force deletes them with it", "queues", "delete", "mail");
+  bad(1, "there is no queue \"absent\"", "queues", "delete", "absent");
+  bad(1, "there is no queue \"absent\"", "queues", "delete", "absent", "--force");
+  EXPECT_EQ(good("queues", "delete", "mail", "--force").out, "mail is deleted\n");
+  EXPECT_EQ(good("queues", "--json").lines().size(), 1U);
+  EXPECT_EQ(good("tasks", "--json").lines().size(), 1U);
+}
+
 TEST_F(TasksTest, NobodyWorksHere) {
   enqueue("greet");
   EXPECT_THAT(good("workers").err, HasSubstr("no worker"));

@@ -283,6 +283,51 @@ TEST_P(CatalogContract, Port_APauseIsShownAndComesBeforeTheFirstTask) {
   EXPECT_EQ(claim({}).leases.size(), 1U);
 }
 
+// Why: a queue that nobody uses any more should not be in everybody's way, and one with tasks must not go.
+// How: a task in each state in turn keeps the queue; without it the queue goes, with its pause.
+TEST_P(CatalogContract, Port_AQueueWithoutTasksCanBeErased) {
+  put(task("other", "p"));
+  const auto erase = [&](std::string_view name) { return catalog().erase_queue(name, call()); };
+  EXPECT_EQ(erase("q"), Changed::absent);
+  catalog().pause("q", true, call());
+  EXPECT_EQ(erase("q"), Changed::absent) << "a pause alone lists no queue";
+  catalog().pause("q", false, call());
+  for (const State state : {State::pending, State::scheduled, State::held, State::aggregating, State::active,
+                            State::retry, State::completed, State::archived}) {
+    const bool at_rest =
+        (States{State::pending} + State::scheduled + State::held + State::aggregating).has(state);
+    Task one = task("a", "q", at_rest ? state : State::pending);
+    if (state == State::scheduled) one.delay = 1h;
+    if (state == State::aggregating) one.group = "g";
+    put(one);
+    Lease lease;
+    if (!at_rest) lease = claim_one();
+    if (!at_rest && state != State::active) {
+      Report report = outcome(lease, state);
+      report.delay = 1h;
+      report.keep = 1h;
+      end(report);
+    }
+    EXPECT_EQ(state_of("a"), state);
+    EXPECT_EQ(erase("q"), Changed::wrong_state) << to_string(state);
+    EXPECT_EQ(state_of("a"), state) << "it is left alone";
+    if (state == State::active) {
+      end(lease, State::gone);
+    } else {
+      change("a", {.from = States::all(), .to = State::gone});
+    }
+    catalog().pause("q", true, call());
+    ASSERT_TRUE(queue());
+    EXPECT_EQ(erase("q"), Changed::changed) << to_string(state);
+    EXPECT_FALSE(queue());
+    EXPECT_EQ(erase("q"), Changed::absent);
+  }
+  EXPECT_TRUE(queue("p")) << "another one stays";
+  put(task("b"));
+  EXPECT_TRUE(queue()) << "a task makes it anew";
+  EXPECT_EQ(claim({}).leases.size(), 1U) << "without its pause";
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, CatalogContract, testing::ValuesIn(backends()), name_of);
 
 }  // namespace

@@ -99,6 +99,7 @@ class Model {
   std::size_t edit();
   std::size_t move();
   std::size_t pause();
+  std::size_t erase_queue();
   std::size_t signal();
   std::size_t schedules();
   std::size_t gather();

@@ -50,12 +50,13 @@ std::size_t Model::step() {
     std::size_t (Model::*act)();
   };
   static constexpr std::array choices = {
-      Choice{22, &Model::enqueue},  Choice{20, &Model::claim}, Choice{22, &Model::report},
-      Choice{8, &Model::renew},     Choice{5, &Model::sweep},  Choice{12, &Model::change},
-      Choice{1, &Model::pause},     Choice{1, &Model::signal}, Choice{3, &Model::schedules},
-      Choice{3, &Model::look},      Choice{2, &Model::find},   Choice{15, &Model::advance},
-      Choice{4, &Model::edit},      Choice{12, &Model::move},  Choice{5, &Model::locks},
-      Choice{5, &Model::documents}, Choice{4, &Model::gather}, Choice{4, &Model::settle},
+      Choice{22, &Model::enqueue},    Choice{20, &Model::claim}, Choice{22, &Model::report},
+      Choice{8, &Model::renew},       Choice{5, &Model::sweep},  Choice{12, &Model::change},
+      Choice{1, &Model::pause},       Choice{1, &Model::signal}, Choice{3, &Model::schedules},
+      Choice{3, &Model::look},        Choice{2, &Model::find},   Choice{15, &Model::advance},
+      Choice{4, &Model::edit},        Choice{12, &Model::move},  Choice{5, &Model::locks},
+      Choice{5, &Model::documents},   Choice{4, &Model::gather}, Choice{4, &Model::settle},
+      Choice{1, &Model::erase_queue},
   };
   std::size_t total = 0;
   for (const Choice& choice : choices) total += choice.weight;
@@ -305,6 +306,16 @@ std::size_t Model::pause() {
   both(fmt::format("{} {}", paused ? "pause" : "resume", queue), [&](Store& store, Side) {
     store.catalog()->pause(queue, paused, call());
     return std::string{};
+  });
+  return 1;
+}
+
+std::size_t Model::erase_queue() {
+  const std::string queue = name("q", 4);
+  both(fmt::format("erase queue {}", queue), [&](Store& store, Side side) {
+    const Changed answer = store.catalog()->erase_queue(queue, call());
+    meet(std::string{"erase queue: "}.append(to_string(answer)), side);
+    return std::string{to_string(answer)};
   });
   return 1;
 }

@@ -297,6 +297,23 @@ class SeenByAsynqmon : public SeenByGo {
   std::optional<Asynqmon> page_;
 };
 
+TEST_F(SeenByGo, AQueueThatWeErase) {
+  fill_at_rest();
+  EXPECT_EQ(inspector().erase_queue("default"), Changed::wrong_state);
+  EXPECT_EQ(inspect({"queue", "default"}).at("pending"), 1);
+  EXPECT_EQ(inspector().erase_queue("default", true), Changed::changed);
+  EXPECT_EQ(inspect({"queues"}), json::array{});
+  std::vector<std::string> left;
+  for (const std::string& key : raw().texts({"KEYS", "asynq:{default}:*"})) {
+    if (key.find(":x:") == std::string::npos) left.push_back(key);
+  }
+  EXPECT_EQ(left, std::vector<std::string>{}) << "nothing for Go to find when it makes the queue anew";
+  enqueue("ok", {.id = "again"});
+  EXPECT_EQ(inspect({"queues"}), json::array{"default"});
+  EXPECT_EQ(inspect({"queue", "default"}).at("size"), 1);
+  EXPECT_EQ(inspect({"queue", "default"}).at("paused"), false);
+}
+
 TEST_F(SeenByAsynqmon, EveryEndpointAnswers) {
   fill();
   const std::string queue = "/api/queues/default";

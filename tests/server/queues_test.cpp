@@ -45,6 +45,29 @@ TEST_F(QueuesOverHttpTest, QueuesArePausedAndResumed) {
     expect_problem(400, "invalid", post(fmt::format("/queues/%20/{}", act)));
 }
 
+TEST_F(QueuesOverHttpTest, QueuesAreDeleted) {
+  expect_problem(404, "not_found", erase("/queues/mail"));
+  post("/tasks", R"([{"kind":"a","queue":"mail"},{"kind":"a","queue":"mail","id":"b","delay":"1h"}])");
+  const Reply refused = erase("/queues/mail");
+  expect_problem(409, "wrong_state", refused);
+  EXPECT_THAT(refused.text("/detail"), AllOf(HasSubstr("1 scheduled, 1 pending"), HasSubstr("?force=1")));
+  const Reply claimed = post("/claim", R"({"worker":{"id":"w"},"queues":["mail"]})");
+  const Reply running = erase("/queues/mail?force=1");
+  expect_problem(409, "wrong_state", running);
+  EXPECT_THAT(running.text("/detail"), HasSubstr("1 active"));
+  EXPECT_EQ(state("b"), "scheduled") << "nothing is deleted while one runs";
+  post("/report", fmt::format(R"({{"items":[{{"token":"{}","outcome":"complete"}}]}})",
+                              claimed.text("/leases/0/token")));
+  EXPECT_EQ(erase("/queues/mail?force=1").status, 204);
+  expect_problem(404, "not_found", get("/queues/mail"));
+  EXPECT_EQ(state("b"), "not_found");
+  EXPECT_EQ(get("/queues").count("/items"), 0U);
+  post("/tasks", R"({"kind":"a","queue":"mail"})");
+  EXPECT_EQ(get("/queues/mail").number("/counts/pending"), 1);
+  expect_problem(400, "invalid", erase("/queues/mail?force=yes"));
+  expect_problem(403, "forbidden", erase("/queues/tidemill"));
+}
+
 TEST_F(QueuesOverHttpTest, GroupsAreListed) {
   for (const char* group : {"x", "x", "y"})
     post("/tasks", fmt::format(R"({{"kind":"a","queue":"mail","group":"{}"}})", group));

@@ -173,6 +173,17 @@ void MemoryStore::pause(std::string_view queue, bool paused, const Call&) {
   changed_.notify_all();
 }
 
+Changed MemoryStore::erase_queue(std::string_view queue, const Call&) {
+  const std::lock_guard lock{mutex_};
+  const auto line = rows_.lines().find(queue);
+  if (line == rows_.lines().end() || !line->second.used) return Changed::absent;
+  const auto first = rows_.order().lower_bound({.queue = std::string{queue}});
+  if (first != rows_.order().end() && first->first.queue == queue) return Changed::wrong_state;
+  rows_.line(queue).used = false;
+  rows_.line(queue).paused = false;
+  return Changed::changed;
+}
+
 std::vector<GroupInfo> MemoryStore::groups(std::string_view queue, std::string_view after, std::size_t limit,
                                            const Call&) {
   const std::lock_guard lock{mutex_};

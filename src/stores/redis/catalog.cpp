@@ -34,6 +34,23 @@ return {call('LLEN', P .. 'pending'), call('LLEN', P .. 'active'),
         call('EXISTS', P .. 'paused'), oldest and call('HGET', P .. 't:' .. oldest, 'pending_since') or ''}
 )lua";
 
+/// Erases what is left of a queue without tasks, but for statistics and what keeps a late repeat or a key
+/// from doing harm. Answers 0, and does nothing, when it has some.
+constexpr std::string_view erase_if_empty = R"lua(
+local P = string.sub(KEYS[1], 1, -8)
+local call = redis.call
+if call('EXISTS', P .. 'pending', P .. 'active', P .. 'scheduled', P .. 'retry', P .. 'completed', P .. 'archived') > 0
+then return 0 end
+for _, name in ipairs(call('SMEMBERS', P .. 'groups')) do
+  if call('EXISTS', P .. 'g:' .. name) == 1 then return 0 end
+end
+for _, key in ipairs(call('ZRANGE', P .. 'aggregation_sets', 0, -1)) do
+  if call('EXISTS', key) == 1 then return 0 end
+end
+call('DEL', P .. 'lease', P .. 'groups', P .. 'aggregation_sets', P .. 'paused', P .. 'x:groups', P .. 'x:due')
+return 1
+)lua";
+
 constexpr std::array counted = {State::pending,   State::active,   State::scheduled,
                                 State::held,      State::blocked,  State::retry,
                                 State::completed, State::archived, State::aggregating};
@@ -71,6 +88,21 @@ void RedisStore::pause(std::string_view queue, bool paused, const Call& call) {
   if (paused) command.add(seconds_down(call.now)).add("NX");
   ask(command.repeatable(), call);
   if (!paused) waiter_.ring(queue);
+}
+
+Changed RedisStore::erase_queue(std::string_view queue, const Call& call) {
+  static const redis::Script script{erase_if_empty};
+  auto listed = redis::Command{"SISMEMBER", queues_key};
+  if (ask(listed.add(queue).reads(), call).integer == 0) return Changed::absent;
+  const auto is_erased = [&] {
+    return ask(redis::Command{script, pending_key(queue)}.repeatable(), call).integer == 1;
+  };
+  if (!is_erased()) return Changed::wrong_state;
+  ask(redis::Command{"SREM", queues_key}.add(queue).repeatable(), call);
+  forget_names({queue});
+  // One that came meanwhile may have been named before that.
+  if (!is_erased()) ask(redis::Command{"SADD", queues_key}.add(queue).repeatable(), call);
+  return Changed::changed;
 }
 
 std::vector<tidemill::WorkerInfo> RedisStore::workers(const Call& call) {

@@ -75,6 +75,7 @@ class RedisStore final : public Store, public Catalog, public Groups {
                             const Call& call) override;
   std::vector<QueueInfo> queues(const Call& call) override;
   void pause(std::string_view queue, bool paused, const Call& call) override;
+  Changed erase_queue(std::string_view queue, const Call& call) override;
   std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,
                                 const Call& call) override;
   std::vector<tidemill::WorkerInfo> workers(const Call& call) override;

@@ -176,6 +176,15 @@ void ServerStore::pause(std::string_view queue, bool paused, const Call& call) {
                          call.deadline);
 }
 
+Changed ServerStore::erase_queue(std::string_view queue, const Call& call) {
+  const Answer answer = connection_.send({.method = "DELETE",
+                                          .target = "/queues/" + escaped(queue),
+                                          .may_refuse = true,
+                                          .deadline = call.deadline});
+  if (!answer.found) return Changed::absent;
+  return answer.code.empty() ? Changed::changed : Changed::wrong_state;
+}
+
 std::vector<GroupInfo> ServerStore::groups(std::string_view queue, std::string_view after, std::size_t limit,
                                            const Call& call) {
   const std::string target =

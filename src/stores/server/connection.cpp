@@ -142,7 +142,8 @@ Answer Connection::send(const Request& request) {
   http::CallResult result = future.get();
   if (result.status == 0) fail(request, result);
   if (result.status == 404) return {.found = false};
-  if (!request.if_match.empty() && (result.status == 409 || result.status == 412))
+  const bool may_refuse = request.may_refuse || !request.if_match.empty();
+  if (may_refuse && (result.status == 409 || result.status == 412))
     return {.code = problem_of(result.status, result.body).code};
   if (result.status < 200 || result.status > 299) refuse(result.status, result.body);
   return {.whole = !result.body_cut, .body = std::move(result.body)};

@@ -25,7 +25,8 @@ struct Request {
   std::string target = {};  ///< Below /api/v1, escaped: "/tasks?limit=50".
   std::string body = {};    ///< JSON.
   std::string idempotency_key = {};
-  std::string if_match = {};  ///< An etag, without quotes. Then 409 and 412 are answers and no errors.
+  std::string if_match = {};  ///< An etag, without quotes. Then `may_refuse` is taken as set.
+  bool may_refuse = false;    ///< 409 and 412 are answers and no errors.
   std::chrono::steady_clock::time_point deadline = {};  ///< The epoch: a limit of its own.
 };
 

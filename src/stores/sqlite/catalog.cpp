@@ -30,6 +30,10 @@ constexpr sqlite::Sql next_lane{
     "SELECT line, at FROM main.tidemill_job WHERE line > ?1 AND line <= ?2 ORDER BY line, at LIMIT 1"};
 constexpr sqlite::Sql set_paused{"UPDATE main.tidemill_queue SET paused = ?2 WHERE id = ?1"};
 
+constexpr sqlite::Sql count_all{
+    "SELECT coalesce(sum(tasks), -1) FROM main.tidemill_counter WHERE queue = ?1"};
+constexpr sqlite::Sql erase_counts{"DELETE FROM main.tidemill_counter WHERE queue = ?1"};
+
 constexpr sqlite::Sql get_workers{
     "SELECT id, host, state, queues, pid, slots, busy, stuck, started_at, beat_at FROM main.tidemill_worker "
     "WHERE beat_at >= ?1 ORDER BY +id"};  // The plus: by the index of beats, then sorted.
@@ -72,6 +76,21 @@ std::vector<QueueInfo> read_queues(Scope& scope, TimePoint now) {
     infos.push_back(std::move(info));
   }
   return infos;
+}
+
+/// The name stays: statistics and keys are by its number, and other processes remember that.
+Changed erase_line(Write& write, std::string_view queue) {
+  const auto number = write.find_queue(queue);
+  if (!number) return Changed::absent;
+  {
+    auto row = write.db.query(count_all, *number);
+    row.step();
+    if (row.integer(0) < 0) return Changed::absent;
+    if (row.integer(0) > 0) return Changed::wrong_state;
+  }
+  write.db.run(erase_counts, *number);
+  write.db.run(set_paused, *number, false);
+  return Changed::changed;
 }
 
 std::vector<WorkerInfo> read_workers(Scope& scope, TimePoint now) {
@@ -198,6 +217,12 @@ void SqliteStore::pause(std::string_view queue, bool paused, const Call& call) {
                    if (!paused) write.unpaused(number);
                  },
              .deadline = call.deadline});
+}
+
+Changed SqliteStore::erase_queue(std::string_view queue, const Call& call) {
+  Changed answer = Changed::failed;
+  lane_.run({.apply = [&](Write& write) { answer = erase_line(write, queue); }, .deadline = call.deadline});
+  return answer;
 }
 
 std::vector<GroupInfo> SqliteStore::groups(std::string_view queue, std::string_view after, std::size_t limit,
