@@ -131,6 +131,10 @@ class Inspector {
   bool erase_schedule(std::string_view id);
   /// Enqueues the schedule's task now, besides its instants. None when there is no such schedule.
   std::optional<Enqueued> fire_schedule(std::string_view id);
+  /// What became of the last instants of each of these schedules, the newest first, `firings_max` of each at
+  /// most. They are written after the task is: what a scheduler did just before it was killed may be missing.
+  /// Throws Error{unsupported} when the store has no documents.
+  std::vector<std::vector<FiringInfo>> schedule_firings(std::span<const std::string> ids);
   /// The instants of a schedule from `from` to before `to`, `count_max` at most: what it would have fired
   /// for, had nothing been missed. Throws Error{invalid} for one of `@every`, whose instants hang on when it
   /// began.

@@ -56,6 +56,28 @@ struct ScheduleInfo {
   bool read_only = false;  ///< It is of another program's scheduler, which `owner` names.
 };
 
+/// What became of an instant of a schedule.
+enum class Fate : std::uint8_t {
+  enqueued,
+  late,             ///< Enqueued, more than a minute after it was due.
+  skipped_overlap,  ///< The last task had not ended, or another one has the unique key.
+  skipped_missed,   ///< Nobody was there to fire it, nor those up to the next one that is told of.
+  failed,           ///< The store refused the task; it is tried again.
+};
+std::string_view to_string(Fate fate) noexcept;
+
+/// Of how many instants a schedule knows what became of them.
+inline constexpr std::size_t firings_max = 20;
+
+/// One instant that is over.
+struct FiringInfo {
+  TimePoint instant{};
+  TimePoint fired_at{};  ///< When that became of it.
+  Fate fate = Fate::enqueued;
+  std::string task = {};  ///< The id of the one that was enqueued, or that stood in the way.
+  std::string why = {};   ///< For people, when it failed.
+};
+
 /// The next `count` instants of a schedule after `after`, jitter left out. Throws Error{invalid} as
 /// Cron::parse.
 std::vector<TimePoint> preview(const Schedule& schedule, TimePoint after, std::size_t count);

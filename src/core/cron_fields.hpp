@@ -30,10 +30,10 @@ struct CronFields {
                                                      std::chrono::local_seconds end) const;
 };
 
-inline bool has(std::uint64_t set, unsigned value) { return ((set >> value) & 1U) != 0; }
+constexpr bool has(std::uint64_t set, unsigned value) { return ((set >> value) & 1U) != 0; }
 
 /// All numbers from `least` to `most`, which is below 64.
-inline std::uint64_t every_from_to(unsigned least, unsigned most) {
+constexpr std::uint64_t every_from_to(unsigned least, unsigned most) {
   return (~std::uint64_t{0} >> (63 - most)) & (~std::uint64_t{0} << least);
 }
 

@@ -54,6 +54,8 @@ constexpr std::array acts = {Names{"run"},     Names{"hold"},  Names{"resume"}, 
                              Names{"archive"}, Names{"erase"}, Names{"reschedule"}, Names{"move"}};
 constexpr std::array missed_rules = {Names{"skip"}, Names{"once"}, Names{"all"}};
 constexpr std::array overlaps = {Names{"allow"}, Names{"skip"}, Names{"queue"}};
+constexpr std::array fates = {Names{"enqueued"}, Names{"late"}, Names{"skipped_overlap"},
+                              Names{"skipped_missed"}, Names{"failed"}};
 constexpr std::array gaps = {Names{"skip"}, Names{"before"}, Names{"after"}};
 constexpr std::array folds = {Names{"first"}, Names{"last"}, Names{"both"}};
 
@@ -79,6 +81,9 @@ std::string_view to_string(Missed missed) noexcept { return name(missed_rules, m
 std::optional<Missed> parse_missed(std::string_view text) noexcept {
   return parse<Missed>(missed_rules, text);
 }
+std::string_view to_string(Fate fate) noexcept { return name(fates, fate); }
+std::optional<Fate> parse_fate(std::string_view text) noexcept { return parse<Fate>(fates, text); }
+
 std::string_view to_string(Overlap overlap) noexcept { return name(overlaps, overlap); }
 std::optional<Overlap> parse_overlap(std::string_view text) noexcept {
   return parse<Overlap>(overlaps, text);

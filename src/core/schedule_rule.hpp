@@ -14,6 +14,7 @@ namespace tidemill {
 
 std::optional<Missed> parse_missed(std::string_view name) noexcept;
 std::optional<Overlap> parse_overlap(std::string_view name) noexcept;
+std::optional<Fate> parse_fate(std::string_view name) noexcept;
 std::optional<Gap> parse_gap(std::string_view name) noexcept;
 std::optional<Fold> parse_fold(std::string_view name) noexcept;
 

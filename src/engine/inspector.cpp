@@ -44,7 +44,7 @@ constexpr std::size_t failures_max = 1000;
 
 }  // namespace
 
-Inspector::Impl::Impl(Store& s) : store(s), catalog(catalog_of(s)), clock(s) {}
+Inspector::Impl::Impl(Store& s) : store(s), catalog(catalog_of(s)), clock(s), firings(s, clock) {}
 
 void Inspector::Impl::require(const Action& action) const {
   if (action.act == Act::hold || action.act == Act::resume) require(Feature::hold);

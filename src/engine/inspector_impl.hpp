@@ -14,6 +14,7 @@
 
 #include "core/rules.hpp"
 #include "core/schedule_rule.hpp"
+#include "engine/firing_log.hpp"
 #include "engine/store_clock.hpp"
 
 namespace tidemill {
@@ -46,6 +47,7 @@ struct Inspector::Impl {
   Store& store;
   Catalog& catalog;
   engine::StoreClock clock;
+  engine::FiringLog firings;
 };
 
 /// Throws Error{invalid} unless the value is from 1 to `most`.

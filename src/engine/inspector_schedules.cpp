@@ -141,7 +141,10 @@ std::size_t Inspector::sync_schedules(std::string_view owner, std::span<const Sc
       return put;
     });
   }
-  if (!gone.empty()) changed += impl_->catalog.erase_schedules(gone, impl_->call());
+  if (!gone.empty()) {
+    changed += impl_->catalog.erase_schedules(gone, impl_->call());
+    impl_->firings.erase(gone);
+  }
   return changed;
 }
 
@@ -160,7 +163,10 @@ bool Inspector::pause_schedule(std::string_view id, bool paused) {
 bool Inspector::erase_schedule(std::string_view id) {
   impl_->require(Feature::schedules);
   const std::string name{id};
-  if (impl_->catalog.erase_schedules({&name, 1}, impl_->call()) > 0) return true;
+  if (impl_->catalog.erase_schedules({&name, 1}, impl_->call()) > 0) {
+    impl_->firings.erase({&name, 1});
+    return true;
+  }
   const std::vector<StoredSchedule> all = impl_->stored_schedules();
   if (const StoredSchedule* const stored = find_in(all, id)) refuse_read_only(*stored);
   return false;
@@ -178,6 +184,11 @@ std::optional<Enqueued> Inspector::fire_schedule(std::string_view id) {
     answer.why = fmt::format("the last task of schedule \"{}\", {}, has not ended", id, answer.id);
   }
   return answer;
+}
+
+std::vector<std::vector<FiringInfo>> Inspector::schedule_firings(std::span<const std::string> ids) {
+  impl_->require(Feature::documents);
+  return impl_->firings.read(ids);
 }
 
 std::vector<TimePoint> Inspector::schedule_instants(const Schedule& schedule, TimePoint from, TimePoint to,

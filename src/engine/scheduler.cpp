@@ -16,6 +16,7 @@
 
 #include "core/rules.hpp"
 #include "core/schedule_rule.hpp"
+#include "engine/firing_log.hpp"
 #include "engine/store_clock.hpp"
 
 namespace tidemill {
@@ -47,6 +48,7 @@ struct Known {
 struct Pending {
   Known* known = nullptr;
   Task task = {};
+  TimePoint due{};
   TimePoint wake{};  ///< When the schedule has something to do again, if this goes well.
 };
 
@@ -54,7 +56,7 @@ struct Pending {
 
 struct Scheduler::Impl {
   Impl(Store& s, SchedulerOptions o)
-      : store(s), catalog(*s.catalog()), options(std::move(o)), clock(s), inspector(s) {}
+      : store(s), catalog(*s.catalog()), options(std::move(o)), clock(s), inspector(s), past(s, clock) {}
 
   /// What one look at the schedules came to.
   struct Look {
@@ -64,7 +66,11 @@ struct Scheduler::Impl {
   /// Fires all that is due by `now`; `by` is how far ahead to look for what is next.
   Look look(TimePoint now, TimePoint by);
   Known& known_of(const StoredSchedule& stored);
-  void trouble(Known& known, std::string_view id, std::string_view what);
+  /// False when that is known already.
+  bool trouble(Known& known, std::string_view id, std::string_view what);
+  void note(std::string_view schedule, TimePoint instant, Fate fate, std::string task = {},
+            std::string why = {});
+  void keep_notes();
   void skip(const StoredSchedule& stored, TimePoint to);
   void send(std::span<const Pending> batch, Look& found);
   void settle(const Pending& pending, const Enqueued& answer, Look& found);
@@ -81,8 +87,11 @@ struct Scheduler::Impl {
   engine::StoreClock clock;
   Inspector inspector;
 
-  std::mutex firing;                   // One look at a time.
-  std::map<std::string, Known> known;  // Guarded by firing.
+  engine::FiringLog past;
+
+  std::mutex firing;                            // One look at a time.
+  std::map<std::string, Known> known;           // Guarded by firing.
+  std::vector<engine::FiringLog::Entry> notes;  // What this look has come to. Guarded by firing.
 
   std::mutex sleeping;
   std::condition_variable_any woken;
@@ -101,17 +110,36 @@ Known& Scheduler::Impl::known_of(const StoredSchedule& stored) {
   return entry;
 }
 
-void Scheduler::Impl::trouble(Known& entry, std::string_view id, std::string_view what) {
-  if (entry.trouble == what) return;
+bool Scheduler::Impl::trouble(Known& entry, std::string_view id, std::string_view what) {
+  if (entry.trouble == what) return false;
   entry.trouble = what;
   options.log.error("a schedule can't fire", {{"schedule", id}, {"why", what}});
+  return true;
+}
+
+void Scheduler::Impl::note(std::string_view schedule, TimePoint instant, Fate fate, std::string task,
+                           std::string why) {
+  notes.push_back(
+      {std::string{schedule}, {instant, clock.call().now, fate, std::move(task), std::move(why)}});
+}
+
+/// They are for people to look at: that they can't be written is no reason to fire nothing.
+void Scheduler::Impl::keep_notes() {
+  const auto kept = std::exchange(notes, {});
+  if (kept.empty()) return;
+  try {
+    past.add(kept);
+  } catch (const Error& error) {
+    options.log.warning("what became of schedules could not be written", {{"why", error.what()}});
+  }
 }
 
 /// Moves a schedule on without firing. If it has changed meanwhile, the next look will see.
 void Scheduler::Impl::skip(const StoredSchedule& stored, TimePoint to) {
   PutSchedule put{stored, stored.next};
   put.schedule.next = to;
-  catalog.put_schedules({&put, 1}, clock.call());
+  if (catalog.put_schedules({&put, 1}, clock.call()).front())
+    note(stored.id, stored.next, Fate::skipped_missed);
   options.log.warning("a schedule's missed instants were skipped", {{"schedule", stored.id}});
 }
 
@@ -130,17 +158,20 @@ Scheduler::Impl::Look Scheduler::Impl::look(TimePoint now, TimePoint by) {
       const Plan plan = entry.rule->plan(stored.next, now, entry.waiting == stored.next);
       for (const Shot& shot : plan.shots) {
         Task task = entry.rule->task(shot, store.capabilities());
-        (task.unique ? unique : plain).push_back({&entry, std::move(task), plan.wake});
+        (task.unique ? unique : plain)
+            .push_back({&entry, std::move(task), entry.rule->due(shot.instant), plan.wake});
       }
       if (plan.skip_to) skip(stored, *plan.skip_to);
       if (plan.shots.empty()) result.wake = std::min(result.wake, plan.wake);
     } catch (const Error& error) {
       if (error.retryable()) throw;
-      trouble(entry, stored.id, error.what());
+      if (trouble(entry, stored.id, error.what()))
+        note(stored.id, stored.next, Fate::failed, "", error.what());
     }
   }
   send(plain, result);
   send(unique, result);
+  keep_notes();
   return result;
 }
 
@@ -166,6 +197,8 @@ void Scheduler::Impl::settle(const Pending& pending, const Enqueued& answer, Loo
       entry.waiting.reset();
       entry.trouble.clear();
       ++found.enqueued;
+      note(firing_of.schedule, firing_of.instant,
+           clock.now() - pending.due > late_max ? Fate::late : Fate::enqueued, answer.id);
       options.log.debug("a schedule fired", {{"schedule", firing_of.schedule}, {"task", answer.id}});
       break;
     case Put::exists:
@@ -174,13 +207,15 @@ void Scheduler::Impl::settle(const Pending& pending, const Enqueued& answer, Loo
         entry.waiting = firing_of.instant;
         return;  // It is tried again at the next poll: nobody says when the last task ends.
       }
+      note(firing_of.schedule, firing_of.instant, Fate::skipped_overlap, answer.id);
       break;
     case Put::fired:
       break;
     case Put::invalid:
     case Put::failed:
     case Put::unknown:
-      trouble(entry, firing_of.schedule, answer.why);
+      if (trouble(entry, firing_of.schedule, answer.why) && answer.put != Put::unknown)
+        note(firing_of.schedule, firing_of.instant, Fate::failed, "", answer.why);
       return;
   }
   found.wake = std::min(found.wake, pending.wake);

@@ -5,6 +5,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include "core/cron_text.hpp"
 #include "core/schedule_rule.hpp"
 #include "core/time_zone.hpp"
 #include "server/etag.hpp"
@@ -44,11 +45,92 @@ std::string tag_of(const ScheduleInfo& info) {
   return etag_of(fmt::format("{}\n{}\n{}", to_json(info.schedule), info.owner, info.paused));
 }
 
-void write_tagged(json::Writer& writer, const ScheduleInfo& info) {
+/// What became of an instant, and of its task.
+struct Firing {
+  FiringInfo info = {};
+  std::optional<Task> task = {};  ///< If it is still there.
+};
+
+/// A schedule with what it has done of late, the newest first; nothing where the store can't tell.
+struct Shown {
+  ScheduleInfo info = {};
+  std::vector<FiringInfo> past = {};
+  std::optional<Firing> last = {};  ///< The one of the last instant.
+};
+
+bool keeps_firings(const Service& service) {
+  const auto& limits = service.store.capabilities().limits;
+  const auto limit = limits.find(Feature::documents);
+  return limit == limits.end() || !limit->second.absent;
+}
+
+void find_tasks(const Service& service, std::span<const std::string> queues, std::span<Firing> firings) {
+  std::vector<Ref> refs;
+  for (std::size_t i = 0; i < firings.size(); ++i) refs.push_back({queues[i], firings[i].info.task});
+  auto tasks = service.inspector.tasks(refs);
+  for (std::size_t i = 0; i < firings.size(); ++i) firings[i].task = std::move(tasks[i]);
+}
+
+std::vector<Shown> with_past(const Service& service, std::vector<ScheduleInfo> infos) {
+  std::vector<Shown> shown;
+  std::vector<std::string> ids;
+  for (ScheduleInfo& info : infos) {
+    ids.push_back(info.schedule.id);
+    shown.push_back({std::move(info)});
+  }
+  if (!keeps_firings(service)) return shown;
+  auto pasts = service.inspector.schedule_firings(ids);
+  std::vector<std::string> queues;
+  std::vector<Firing> lasts;
+  for (std::size_t i = 0; i < shown.size(); ++i) {
+    shown[i].past = std::move(pasts[i]);
+    if (shown[i].past.empty()) continue;
+    queues.push_back(shown[i].info.schedule.options.queue);
+    lasts.push_back({shown[i].past.front()});
+  }
+  find_tasks(service, queues, lasts);
+  std::size_t at = 0;
+  for (Shown& each : shown) {
+    if (!each.past.empty()) each.last = std::move(lasts[at++]);
+  }
+  return shown;
+}
+
+void write_firing(json::Writer& writer, const Firing& firing) {
   writer.open('{');
-  wire::write_schedule_members(writer, info);
-  writer.member("etag", tag_of(info));
+  wire::member_time(writer, "instant", firing.info.instant);
+  wire::member_time(writer, "fired_at", firing.info.fired_at);
+  writer.member("outcome", to_string(firing.info.fate));
+  if (!firing.info.task.empty()) writer.member("task_id", firing.info.task);
+  if (firing.task) writer.member("state", to_string(firing.task->state));
+  if (!firing.info.why.empty()) writer.member("why", firing.info.why);
   writer.close('}');
+}
+
+void write_shown(json::Writer& writer, const Shown& shown) {
+  writer.open('{');
+  wire::write_schedule_members(writer, shown.info);
+  writer.member("text", describe(shown.info.schedule));
+  if (shown.last) {
+    writer.key("last");
+    write_firing(writer, *shown.last);
+  }
+  writer.key("strip");
+  wire::write_array(writer, shown.past,
+                    [](json::Writer& out, const FiringInfo& each) { out.write(to_string(each.fate)); });
+  writer.member("etag", tag_of(shown.info));
+  writer.close('}');
+}
+
+http::Response list_firings(const Service& service, const Ask& ask) {
+  const ScheduleInfo info = get_schedule(service, ask.path[0]);
+  ask.caller.check_queue(info.schedule.options.queue);
+  std::vector<Firing> firings;
+  const auto all = service.inspector.schedule_firings({&info.schedule.id, 1});
+  for (const FiringInfo& each : all.front()) firings.push_back({each});
+  const std::vector<std::string> queues(firings.size(), info.schedule.options.queue);
+  find_tasks(service, queues, firings);
+  return json_answer(200, list_of(firings, write_firing));
 }
 
 http::Response show(const Service& service, const Ask& ask, const std::string& id, int status) {
@@ -56,7 +138,7 @@ http::Response show(const Service& service, const Ask& ask, const std::string& i
   ask.caller.check_queue(info.schedule.options.queue);
   std::string text;
   json::Writer writer{text};
-  write_tagged(writer, info);
+  write_shown(writer, with_past(service, {info}).front());
   return tagged_answer(status, std::move(text), tag_of(info));
 }
 
@@ -130,6 +212,39 @@ struct Preview {
   std::size_t count = 10;
 };
 
+/// An instant as the clock on the wall shows it.
+void write_instant(json::Writer& writer, const TimeZone& zone, TimePoint at, std::string_view note) {
+  const auto second = std::chrono::floor<std::chrono::seconds>(at);
+  const auto offset = std::chrono::floor<std::chrono::minutes>(zone.period(second).offset);
+  writer.open('{');
+  wire::member_time(writer, "at", at);
+  writer.member("local", fmt::format("{:%FT%T}", second + offset));
+  writer.member("offset",
+                fmt::format("{}{:%H:%M}", offset < offset.zero() ? '-' : '+', std::chrono::abs(offset)));
+  if (!note.empty()) writer.member("note", note);
+  writer.close('}');
+}
+
+void write_preview(json::Writer& writer, const Preview& wanted) {
+  const auto zone = TimeZone::find(Cron::parse(wanted.schedule.spec, {.zone = wanted.schedule.zone}).zone());
+  const auto instants = preview(wanted.schedule, wanted.from, wanted.count);
+  std::vector<ClockChange> changes;
+  if (!instants.empty()) changes = clock_changes(wanted.schedule, wanted.from, instants.back());
+  auto warnings = warnings_of(wanted.schedule);
+  if (instants.empty() && warnings.empty()) warnings.emplace_back("it does not fire within ten years");
+  writer.member("text", describe(wanted.schedule));
+  writer.key("fires");
+  wire::write_array(writer, instants, [&](json::Writer& out, TimePoint at) {
+    const auto change = std::ranges::find(changes, at, &ClockChange::at);
+    write_instant(out, *zone, at, change == changes.end() ? std::string_view{} : change->note);
+  });
+  writer.key("clock_changes");
+  wire::write_array(writer, changes, [&](json::Writer& out, const ClockChange& each) {
+    write_instant(out, *zone, each.at, each.note);
+  });
+  writer.member("warnings", warnings);
+}
+
 http::Response preview_of(Service& service, const Ask& ask) {
   using Member = wire::JsonMember<Preview>;
   static constexpr std::array members = {
@@ -152,22 +267,7 @@ http::Response preview_of(Service& service, const Ask& ask) {
   wanted.schedule.id = "preview";
   wanted.schedule.kind = "preview";
   try {
-    const auto zone = TimeZone::find(wanted.schedule.zone);
-    const auto instants = preview(wanted.schedule, wanted.from, wanted.count);
-    return json_answer(200, wire::object([&](json::Writer& writer) {
-                         writer.key("fires");
-                         wire::write_array(writer, instants, [&](json::Writer& out, TimePoint at) {
-                           const auto second = std::chrono::floor<std::chrono::seconds>(at);
-                           const auto offset =
-                               std::chrono::floor<std::chrono::minutes>(zone->period(second).offset);
-                           out.open('{');
-                           wire::member_time(out, "at", at);
-                           out.member("local", fmt::format("{:%FT%T}", second + offset));
-                           out.member("offset", fmt::format("{}{:%H:%M}", offset < offset.zero() ? '-' : '+',
-                                                            std::chrono::abs(offset)));
-                           out.close('}');
-                         });
-                       }));
+    return json_answer(200, wire::object([&](json::Writer& writer) { write_preview(writer, wanted); }));
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::invalid) throw;
     throw Problem{422, "bad_cron", error.what()};
@@ -218,6 +318,11 @@ void add_single_routes(Routes& routes, const Shared& schedules) {
               .summary = "Delete a schedule; its tasks stay",
               .roles = operators,
               .handle = [schedules](const Ask& ask) { return erase(*schedules, ask); }});
+  routes.add({.method = "GET",
+              .pattern = one + "/firings",
+              .summary = "What became of the schedule's last 20 instants, the newest first",
+              .roles = viewers,
+              .handle = [&service](const Ask& ask) { return list_firings(service, ask); }});
   routes.add({.method = "POST",
               .pattern = one + "/pause",
               .summary = "The schedule fires no more until it is resumed",
@@ -249,7 +354,7 @@ void add_schedule_routes(Routes& routes, Service& service) {
                 std::erase_if(all, [&](const ScheduleInfo& each) {
                   return !ask.caller.may_use(each.schedule.options.queue);
                 });
-                return json_answer(200, list_of(all, write_tagged));
+                return json_answer(200, list_of(with_past(service, std::move(all)), write_shown));
               }});
   routes.add({.method = "POST",
               .pattern = "/api/v1/schedules",
@@ -270,7 +375,7 @@ void add_schedule_routes(Routes& routes, Service& service) {
   routes.add(
       {.method = "POST",
        .pattern = "/api/v1/schedules/preview",
-       .summary = "When a schedule would fire",
+       .summary = "When a schedule would fire, in words too, and what the change of clocks does to it",
        .roles = viewers,
        .body = R"({"spec":"30 2 * * *","zone":"Europe/Berlin","from":"2027-03-26T00:00:00Z","count":3})",
        .handle = [&service](const Ask& ask) { return preview_of(service, ask); }});

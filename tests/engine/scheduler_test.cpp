@@ -63,6 +63,56 @@ TEST_F(SchedulerTest, FiresAtTheInstantAndMovesOn) {
   EXPECT_EQ(inspector.schedule("report")->last, start + 1h);
 }
 
+TEST_F(SchedulerTest, WhatBecameOfEachInstantIsKept) {
+  const std::string id = "report";
+  const auto past = [&] { return inspector.schedule_firings({&id, 1}).front(); };
+  Schedule schedule = hourly();
+  schedule.overlap = Overlap::skip;
+  schedule.missed = Missed::skip;
+  inspector.put_schedule(schedule);
+  EXPECT_TRUE(past().empty());
+  clock.advance(1h);
+  scheduler.fire_due();
+  ASSERT_EQ(past().size(), 1U);
+  const FiringInfo first = past().front();
+  EXPECT_EQ(first.instant, start + 1h);
+  EXPECT_EQ(first.fired_at, start + 1h);
+  EXPECT_EQ(first.fate, Fate::enqueued);
+  EXPECT_TRUE(inspector.task({"default", first.task}));
+  clock.advance(1h);
+  scheduler.fire_due();
+  EXPECT_EQ(past().front().fate, Fate::skipped_overlap);
+  EXPECT_EQ(past().front().task, first.task) << "the one that stood in the way";
+  clock.advance(2h + 30min);
+  scheduler.fire_due();
+  EXPECT_EQ(past().front().fate, Fate::skipped_missed);
+  EXPECT_EQ(past().front().instant, start + 3h);
+  finish_all();
+  schedule.missed = Missed::once;
+  inspector.put_schedule(schedule);
+  clock.advance(1h);
+  scheduler.fire_due();
+  EXPECT_EQ(past().front().fate, Fate::late);
+  EXPECT_EQ(past().front().fired_at, start + 5h + 30min);
+  EXPECT_EQ(past().size(), 4U);
+  EXPECT_EQ(past().back().task, first.task);
+  inspector.erase_schedule(id);
+  EXPECT_TRUE(past().empty()) << "it goes with the schedule";
+}
+
+TEST_F(SchedulerTest, OfManyInstantsTheLastTwentyAreKept) {
+  const std::string id = "report";
+  Schedule schedule = hourly();
+  schedule.missed = Missed::all;
+  inspector.put_schedule(schedule);
+  clock.advance(23h);
+  EXPECT_EQ(scheduler.fire_due(), 23U);
+  const auto past = inspector.schedule_firings({&id, 1}).front();
+  ASSERT_EQ(past.size(), firings_max);
+  EXPECT_EQ(past.front().instant, start + 23h);
+  EXPECT_EQ(past.back().instant, start + 4h);
+}
+
 TEST_F(SchedulerTest, YearsPassInAMoment) {
   inspector.put_schedule(hourly());
   std::size_t fired = 0;

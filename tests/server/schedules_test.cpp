@@ -152,6 +152,53 @@ TEST_F(SchedulesOverHttpTest, APreviewShowsWhenItWouldFire) {
   EXPECT_EQ(ids(), "");
 }
 
+TEST_F(SchedulesOverHttpTest, APreviewSaysInWordsWhatTheClocksDo) {
+  const std::string body =
+      R"({"spec":"30 2 * * *","zone":"Europe/Berlin","from":"2027-03-26T00:00:00Z","count":4})";
+  const Reply preview = post("/schedules/preview", body);
+  EXPECT_EQ(preview.text("/text"), "At 02:30 every day, Europe/Berlin");
+  EXPECT_FALSE(preview.has("/fires/1/note"));
+  EXPECT_EQ(preview.text("/fires/2/note"), "02:30 does not exist on this day; runs at 03:00");
+  EXPECT_EQ(preview.text("/fires/2/local"), "2027-03-28T03:00:00");
+  EXPECT_EQ(preview.count("/clock_changes"), 1U);
+  EXPECT_EQ(preview.at("/clock_changes/0"), preview.at("/fires/2"));
+  EXPECT_EQ(preview.count("/warnings"), 0U);
+  const Reply never = post("/schedules/preview", R"({"spec":"0 0 30 2 *"})");
+  EXPECT_EQ(never.count("/fires"), 0U);
+  EXPECT_EQ(never.text("/warnings/0"), "it never fires: February has no day 30");
+  EXPECT_EQ(post("/schedules/preview",
+                 R"({"spec":"CRON_TZ=Asia/Tokyo 0 9 * * *","from":"2026-12-31T12:00:00Z","count":1})")
+                .text("/fires/0/local"),
+            "2027-01-01T09:00:00")
+      << "the zone of the spec wins";
+}
+
+TEST_F(SchedulesOverHttpTest, WhatBecameOfInstantsIsTold) {
+  EXPECT_EQ(put("/schedules/often", R"({"spec":"* * * * * *","overlap":"skip","task":{"kind":"a"}})").status,
+            201);
+  EXPECT_EQ(get("/schedules/often").text("/text"), "Every second, UTC");
+  EXPECT_EQ(get("/schedules/often").count("/strip"), 0U);
+  ASSERT_TRUE(eventually([&] { return get("/schedules/often/firings").count("/items") >= 2; }));
+  ASSERT_EQ(post("/schedules/often/pause").status, 200);
+  const Reply past = get("/schedules/often/firings");
+  const std::string first = fmt::format("/items/{}", past.count("/items") - 1);
+  EXPECT_EQ(past.text(first + "/outcome"), "enqueued");
+  EXPECT_EQ(past.text(first + "/state"), "pending");
+  EXPECT_GE(past.text(first + "/fired_at"), past.text(first + "/instant").substr(0, 19));
+  EXPECT_EQ(past.text("/items/0/outcome"), "skipped_overlap");
+  EXPECT_EQ(past.text("/items/0/task_id"), past.text(first + "/task_id"));
+  EXPECT_EQ(state(past.text(first + "/task_id")), "pending");
+  const Reply shown = get("/schedules/often");
+  EXPECT_EQ(shown.at("/last"), past.at("/items/0"));
+  EXPECT_EQ(shown.count("/strip"), past.count("/items"));
+  EXPECT_EQ(shown.text("/strip/0"), "skipped_overlap");
+  EXPECT_EQ(get("/schedules").at("/items/0/last"), shown.at("/last"));
+  EXPECT_EQ(erase("/tasks/" + past.text(first + "/task_id")).status, 204);
+  EXPECT_FALSE(get("/schedules/often/firings").has(first + "/state")) << "the task is gone";
+  EXPECT_EQ(erase("/schedules/often").status, 204);
+  expect_problem(404, "not_found", get("/schedules/often/firings"));
+}
+
 // ---- Tags
 
 class ScheduleTagsTest : public SchedulesOverHttpTest {
