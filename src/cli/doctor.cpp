@@ -5,7 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/app.hpp"
-#include "cli/checks.hpp"
+#include "cli/file_checks.hpp"
 #include "cli/options.hpp"
 #include "cli/show.hpp"
 #include "cli/table.hpp"
@@ -42,10 +42,9 @@ std::vector<Finding> findings_of(const StoreOption& option) {
     const auto store = open_store(option, Access::existing);
     findings.push_back(
         {Verdict::fine, "store", "the store opens, and its schema is the one of this program", ""});
-    for (const Concern& each : store->concerns())
-      findings.push_back({Verdict::warning, "settings", each.what, each.advice});
+    append(findings, server::store_findings(*store));
     Inspector inspector{*store};
-    append(findings, examine(look(inspector)));
+    append(findings, server::examine(server::look(inspector)));
   } catch (const Error& error) {
     findings.push_back({Verdict::problem, "store", error.what(),
                         "the checks of what is in it were left out: mend this first"});

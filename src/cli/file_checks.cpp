@@ -1,12 +1,12 @@
 // What is looked at of an SQLite store without opening it.
+#include "cli/file_checks.hpp"
+
 #include <unistd.h>
 
 #include <array>
 #include <fstream>
 
 #include <fmt/format.h>
-
-#include "cli/checks.hpp"
 
 namespace tidemill::cli {
 

@@ -107,6 +107,7 @@ void Api::Impl::add_routes() {
   add_queue_routes(routes, service);
   add_schedule_routes(routes, service);
   add_worker_routes(routes, service);
+  add_overview_route(routes, service);
   add_stat_routes(routes, service);
   add_port_routes(routes, service);
   events.add_routes(routes);

@@ -5,28 +5,23 @@
 
 #include <fmt/format.h>
 
-#include "server/service.hpp"
+#include "server/queue_view.hpp"
 #include "wire/admin_json.hpp"
 
 namespace tidemill::server {
 
 namespace {
 
-std::uint64_t backlog_of(const QueueInfo& queue) {
-  std::uint64_t backlog = 0;
-  for (const auto& [state, count] : queue.counts) {
-    if (state == State::pending || state == State::scheduled || state == State::retry) backlog += count;
-  }
-  return backlog;
+QueueView view_of(const Service& service, const Ask& ask) {
+  return {service, ask.caller, ask.number("spark", 0, 0, 1) == 1};
 }
 
 http::Response list_queues(const Service& service, const Ask& ask) {
   const std::string_view part = ask.parameter("q");
   const std::string_view order = ask.parameter("sort", "name");
-  std::vector<QueueInfo> queues = service.inspector.queues();  // By name.
-  std::erase_if(queues, [&](const QueueInfo& queue) {
-    return !ask.caller.may_use(queue.name) || queue.name.find(part) == std::string::npos;
-  });
+  const QueueView view = view_of(service, ask);
+  std::vector<QueueInfo> queues = view.queues();  // By name.
+  std::erase_if(queues, [&](const QueueInfo& queue) { return queue.name.find(part) == std::string::npos; });
   if (order == "backlog") {
     std::ranges::stable_sort(queues, std::greater{}, backlog_of);
   } else if (order == "oldest") {
@@ -34,7 +29,8 @@ http::Response list_queues(const Service& service, const Ask& ask) {
   } else if (order != "name") {
     throw Problem{400, "invalid", fmt::format("sort is \"{}\"; it must be name, backlog or oldest", order)};
   }
-  return json_answer(200, list_of(queues, wire::write_queue));
+  return json_answer(
+      200, list_of(queues, [&](json::Writer& writer, const QueueInfo& queue) { view.write(writer, queue); }));
 }
 
 Problem unknown_queue(std::string_view name) {
@@ -43,10 +39,13 @@ Problem unknown_queue(std::string_view name) {
 
 http::Response show_queue(const Service& service, const Ask& ask) {
   ask.caller.check_queue(ask.path[0]);
-  for (const QueueInfo& queue : service.inspector.queues()) {
-    if (queue.name != ask.path[0]) continue;
-    return json_answer(200,
-                       wire::object([&](json::Writer& writer) { wire::write_queue_members(writer, queue); }));
+  const QueueView view = view_of(service, ask);
+  const auto queue = std::ranges::find(view.queues(), ask.path[0], &QueueInfo::name);
+  if (queue != view.queues().end()) {
+    std::string text;
+    json::Writer writer{text};
+    view.write(writer, *queue);
+    return json_answer(200, std::move(text));
   }
   throw unknown_queue(ask.path[0]);
 }
@@ -128,15 +127,17 @@ http::Response set_many_paused(Service& service, const Ask& ask, bool paused) {
 void add_queue_routes(Routes& routes, Service& service) {
   routes.add({.method = "GET",
               .pattern = "/api/v1/queues",
-              .summary = "All queues with their counts; q: a part of the name; sort: name, backlog or oldest",
+              .summary = "All queues; q: a part of the name; sort: name, backlog or oldest; spark as below",
               .roles = viewers,
-              .parameters = {"q", "sort", "fields"},
+              .parameters = {"q", "sort", "spark", "fields"},
               .handle = [&service](const Ask& ask) { return list_queues(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/queues/{queue}",
-              .summary = "A queue with its counts",
+              .summary =
+                  "A queue with its counts, rates, workers and what is wrong with it; spark=1: and the "
+                  "outcomes of its last 30 minutes",
               .roles = viewers,
-              .parameters = {"fields"},
+              .parameters = {"spark", "fields"},
               .handle = [&service](const Ask& ask) { return show_queue(service, ask); }});
   routes.add(
       {.method = "DELETE",

@@ -40,6 +40,7 @@ void add_edit_routes(Routes& routes, Service& service);
 void add_queue_routes(Routes& routes, Service& service);
 void add_schedule_routes(Routes& routes, Service& service);
 void add_worker_routes(Routes& routes, Service& service);
+void add_overview_route(Routes& routes, Service& service);
 void add_stat_routes(Routes& routes, Service& service);
 void add_port_routes(Routes& routes, Service& service);
 

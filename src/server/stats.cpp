@@ -19,7 +19,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::int64_t points_max = 1000;
-constexpr std::size_t queues_shown = 20;
 
 struct Metric {
   std::string_view name;
@@ -156,47 +155,6 @@ http::Response suggest(Service& service, const Ask& ask) {
   return json_answer(200, wire::object([&](json::Writer& writer) { writer.member("values", found); }));
 }
 
-/// What a console shows first.
-http::Response overview(Service& service, const Ask& ask) {
-  auto queues = service.inspector.queues();
-  std::erase_if(queues, [&](const QueueInfo& queue) { return !ask.caller.may_use(queue.name); });
-  std::uint64_t backlog = 0;
-  const QueueInfo* oldest = nullptr;
-  for (const QueueInfo& queue : queues) {
-    for (const State state : {State::pending, State::scheduled, State::retry}) {
-      const auto found = queue.counts.find(state);
-      backlog += found == queue.counts.end() ? 0 : found->second;
-    }
-    if (queue.oldest > Duration::zero() && (oldest == nullptr || queue.oldest > oldest->oldest))
-      oldest = &queue;
-  }
-  std::int64_t busy = 0;
-  std::int64_t slots = 0;
-  const auto alive = service.inspector.workers();
-  for (const WorkerInfo& worker : alive) {
-    busy += worker.busy;
-    slots += worker.slots;
-  }
-  return json_answer(200, wire::object([&](json::Writer& writer) {
-                       writer.member("backlog", backlog);
-                       if (oldest != nullptr) {
-                         wire::member_object(writer, "oldest", [&] {
-                           writer.member("queue", oldest->name);
-                           writer.member("ms", wire::milliseconds(oldest->oldest));
-                         });
-                       }
-                       writer.member("workers", alive.size());
-                       wire::member_object(writer, "slots", [&] {
-                         writer.member("busy", busy);
-                         writer.member("total", slots);
-                       });
-                       writer.key("queues");
-                       wire::write_array(writer,
-                                         std::span{queues}.first(std::min(queues.size(), queues_shown)),
-                                         wire::write_queue);
-                     }));
-}
-
 std::vector<Feature> absent_features(const Service& service) {
   std::vector<Feature> absent;
   for (const auto& [feature, limit] : service.store.capabilities().limits) {
@@ -230,11 +188,6 @@ void add_stat_routes(Routes& routes, Service& service) {
               .summary = "The server's version, time and limits",
               .roles = everyone,
               .handle = [&service](const Ask&) { return show_server(service); }});
-  routes.add({.method = "GET",
-              .pattern = "/api/v1/overview",
-              .summary = "Backlog, oldest task, workers and the first queues at one glance",
-              .roles = viewers,
-              .handle = [&service](const Ask& ask) { return overview(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/stats/series",
               .summary = "Outcomes over time: completed, failed, crashed, busy_ms; step in seconds",

@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "server/service.hpp"
+#include "server/queue_view.hpp"
 #include "wire/admin_json.hpp"
 
 namespace tidemill::server {
@@ -14,19 +14,8 @@ namespace {
   throw Problem{404, "not_found", fmt::format("there is no worker {} that has beaten of late", id)};
 }
 
-/// Those that take from a queue of the caller's.
-std::vector<WorkerInfo> visible_workers(const Service& service, const Ask& ask) {
-  std::vector<WorkerInfo> workers = service.inspector.workers();
-  std::erase_if(workers, [&](const WorkerInfo& worker) {
-    return !ask.caller.queues.empty() && std::ranges::none_of(worker.queues, [&](const auto& queue) {
-      return ask.caller.may_use(queue.first);
-    });
-  });
-  return workers;
-}
-
 http::Response show_worker(const Service& service, const Ask& ask) {
-  for (const WorkerInfo& worker : visible_workers(service, ask)) {
+  for (const WorkerInfo& worker : workers_of(service, ask.caller)) {
     if (worker.id != ask.path[0]) continue;
     return json_answer(
         200, wire::object([&](json::Writer& writer) { wire::write_worker_members(writer, worker); }));
@@ -36,7 +25,7 @@ http::Response show_worker(const Service& service, const Ask& ask) {
 
 http::Response signal_worker(Service& service, const Ask& ask, Signal signal) {
   bool visible = ask.caller.queues.empty();
-  for (const WorkerInfo& worker : visible_workers(service, ask)) {
+  for (const WorkerInfo& worker : workers_of(service, ask.caller)) {
     if (worker.id != ask.path[0]) continue;
     for (const auto& [queue, weight] : worker.queues) ask.caller.check_queue(queue);
     visible = true;
@@ -54,7 +43,7 @@ void add_worker_routes(Routes& routes, Service& service) {
               .roles = viewers,
               .parameters = {"fields"},
               .handle = [&service](const Ask& ask) {
-                return json_answer(200, list_of(visible_workers(service, ask), wire::write_worker));
+                return json_answer(200, list_of(workers_of(service, ask.caller), wire::write_worker));
               }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/workers/{id}",

@@ -8,8 +8,8 @@
 #include <tidemill/client.hpp>
 #include <tidemill/inspector.hpp>
 
-#include "cli/checks.hpp"
 #include "cli/cli_fixture.hpp"
+#include "cli/file_checks.hpp"
 #include "redis_server.hpp"
 
 namespace tidemill::testing {
@@ -139,7 +139,7 @@ TEST_F(DoctorTest, TheFileIsLookedAt) {
 }
 
 /// What `examine` says of that check, when it is not ok.
-std::string told(const cli::Snapshot& snapshot, const std::string& check) {
+std::string told(const server::Snapshot& snapshot, const std::string& check) {
   std::string all;
   for (const Finding& each : examine(snapshot)) {
     if (each.check == check && each.verdict != Verdict::fine) all += each.what + ". " + each.advice + "\n";
@@ -149,7 +149,7 @@ std::string told(const cli::Snapshot& snapshot, const std::string& check) {
 
 TEST(ChecksTest, EachCheckSaysThatAllIsWell) {
   std::vector<std::string> checks;
-  for (const Finding& each : cli::examine({})) {
+  for (const Finding& each : server::examine({})) {
     EXPECT_EQ(each.verdict, Verdict::fine) << each.what;
     checks.push_back(each.check);
   }
@@ -164,7 +164,7 @@ TEST(ChecksTest, ClocksThatDisagreeAndSlowAnswersAreTold) {
 }
 
 TEST(ChecksTest, WorkersThatAreSilentStuckOrQuietAreTold) {
-  cli::Snapshot snapshot{.now = TimePoint{1h}};
+  server::Snapshot snapshot{.now = TimePoint{1h}};
   snapshot.workers = {
       {.id = "w", .host = "h", .state = "running", .pid = 7, .slots = 4, .beat_at = TimePoint{1h - 40s}}};
   EXPECT_THAT(told(snapshot, "workers"), HasSubstr("worker w (process 7 on h) has not beaten for 40s"));
@@ -177,7 +177,7 @@ TEST(ChecksTest, WorkersThatAreSilentStuckOrQuietAreTold) {
 }
 
 TEST(ChecksTest, AWorkerThatIsSilentServesNothing) {
-  cli::Snapshot snapshot{.now = TimePoint{1h}};
+  server::Snapshot snapshot{.now = TimePoint{1h}};
   snapshot.queues = {{.name = "q", .counts = {{State::pending, 2}}, .oldest = 2min}};
   snapshot.workers = {{.id = "w", .state = "running", .queues = {{"q", 1}}, .beat_at = snapshot.now}};
   EXPECT_EQ(told(snapshot, "queues"), "");
@@ -191,7 +191,7 @@ TEST(ChecksTest, AWorkerThatIsSilentServesNothing) {
 }
 
 TEST(ChecksTest, FullArchivesAndPoisonAreTold) {
-  cli::Snapshot snapshot;
+  server::Snapshot snapshot;
   snapshot.queues = {{.name = "q", .counts = {{State::archived, 1000}}}};
   EXPECT_THAT(told(snapshot, "archive"), HasSubstr("1000 tasks are in the archive of queue \"q\""));
   snapshot.queues[0].counts[State::archived] = 999;

@@ -113,6 +113,66 @@ TEST_F(QueuesOverHttpTest, QueuesAreFoundAndSorted) {
   expect_problem(400, "invalid", get("/queues?sort=size"));
 }
 
+TEST_F(QueuesOverHttpTest, AQueueTellsOfItsWorkersRatesAndTroubles) {
+  run_one("mail", "good", "complete");
+  run_one("mail", "bad", "archive");
+  post("/tasks", R"([{"kind":"a","queue":"mail"},{"kind":"a","queue":"mail"}])");
+  post("/claim", R"({"worker":{"id":"py-1","slots":3},"queues":["mail"]})");
+  const auto sum = [](const Reply& reply, const std::string& pointer) {
+    std::int64_t all = 0;
+    for (std::size_t i = 0; i < reply.count(pointer); ++i)
+      all += reply.number(fmt::format("{}/{}", pointer, i));
+    return all;
+  };
+  ASSERT_TRUE(eventually([&] { return sum(get("/queues/mail?spark=1"), "/spark/completed") == 1; }));
+  const Reply queue = get("/queues/mail?spark=1");
+  EXPECT_EQ(queue.count("/spark/completed"), 30U);
+  EXPECT_EQ(queue.count("/spark/failed"), 30U);
+  EXPECT_EQ(sum(queue, "/spark/failed"), 1);
+  EXPECT_EQ(queue.number("/spark/step_ms"), 60'000);
+  EXPECT_GT(queue.at("/rates/completed").as_double(), 1.0 / 301);
+  EXPECT_LE(queue.at("/rates/completed").as_double(), 1.0 / 240);
+  EXPECT_GT(queue.at("/rates/failed").as_double(), 0);
+  EXPECT_EQ(queue.at("/rates/crashed").to_number<double>(), 0);
+  EXPECT_EQ(queue.number("/workers"), 2);
+  EXPECT_EQ(queue.number("/slots/busy"), 1);
+  EXPECT_GE(queue.number("/slots/total"), 3);
+  EXPECT_EQ(queue.count("/warnings"), 0U);
+  EXPECT_FALSE(get("/queues/mail").has("/spark"));
+  EXPECT_EQ(get("/queues?spark=1&q=mail").at("/items/0/spark"), queue.at("/spark"));
+  post("/queues/mail/pause");
+  EXPECT_EQ(get("/queues/mail").text("/warnings/0/code"), "queue_paused");
+  EXPECT_EQ(get("/queues/mail").text("/warnings/0/target"), "mail");
+  expect_problem(400, "invalid", get("/queues?spark=yes"));
+}
+
+TEST_F(QueuesOverHttpTest, TheOverviewShowsEverythingAtAGlance) {
+  const Reply empty = get("/overview");
+  EXPECT_EQ(empty.number("/backlog"), 0);
+  EXPECT_FALSE(empty.has("/oldest"));
+  EXPECT_FALSE(empty.has("/schedules/next_at"));
+  EXPECT_TRUE(empty.at("/stores/0/reachable").as_bool());
+  post("/tasks",
+       R"([{"kind":"a","queue":"a"},{"kind":"a","queue":"b"},{"kind":"a","queue":"b","delay":"1h"}])");
+  put("/schedules/yearly", R"({"spec":"@yearly","task":{"kind":"a"}})");
+  post("/queues/b/pause");
+  const Reply full = get("/overview");
+  EXPECT_EQ(full.number("/backlog"), 3);
+  EXPECT_GE(full.number("/oldest/ms"), 0);
+  EXPECT_EQ(full.text("/queues/0/name"), "b") << "the fullest first";
+  EXPECT_EQ(full.number("/queues/0/counts/scheduled"), 1);
+  EXPECT_TRUE(full.has("/queues/1/rates/completed"));
+  EXPECT_EQ(full.text("/schedules/next_at"), get("/schedules/yearly").text("/next_at"));
+  EXPECT_EQ(full.number("/schedules/missed"), 0);
+  EXPECT_EQ(full.number("/workers/lost"), 0);
+  EXPECT_TRUE(full.has("/rates/failed"));
+  EXPECT_TRUE(full.has("/slots/total"));
+  ASSERT_EQ(full.count("/attention"), 1U) << full.body;
+  EXPECT_EQ(full.text("/attention/0/code"), "queue_paused");
+  EXPECT_EQ(full.text("/attention/0/level"), "warning");
+  EXPECT_THAT(full.text("/attention/0/advice"), HasSubstr("queues resume b"));
+}
+
 TEST_F(QueuesOverHttpTest, LocksAreTakenKeptAndGivenBack) {
   const Reply taken = post("/locks/nightly%2Fjob/acquire", R"({"owner":"node-1","ttl":"10m"})");
   EXPECT_EQ(taken.status, 200) << taken.body;

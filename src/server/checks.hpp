@@ -1,14 +1,15 @@
 #pragma once
 
-#include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <tidemill/inspector.hpp>
 
-/// What can be wrong with a store, and what to do about it: the parts of `tidemill doctor`.
-namespace tidemill::cli {
+/// What can be wrong with a store, and what to do about it: for `tidemill doctor`, and what the API calls
+/// attention.
+namespace tidemill::server {
 
 enum class Verdict : std::uint8_t { fine, warning, problem };
 std::string_view to_string(Verdict verdict) noexcept;
@@ -18,6 +19,9 @@ struct Finding {
   std::string check = {};   ///< Which check it is of: for programs.
   std::string what = {};    ///< What is so.
   std::string advice = {};  ///< What to do; empty when all is well.
+  std::string code = {};    ///< Which of the check's findings it is; empty when all is well.
+  std::string target = {};  ///< The queue, worker or schedule that it is about, if it is about one.
+  std::optional<TimePoint> since = {};
 };
 
 /// What is known of a store at one time.
@@ -32,14 +36,18 @@ struct Snapshot {
   std::vector<Task> archived = {};
 };
 
-/// Looks at `tasks_max` tasks of a state at most.
+/// With `tasks_max` tasks of a state at most.
 Snapshot look(Inspector& inspector);
+
+/// Whether it is taken for dead: its leases are over.
+bool is_silent(const WorkerInfo& worker, TimePoint now);
+/// Whether it claims from this queue.
+bool serves(const WorkerInfo& worker, const std::string& queue, TimePoint now);
+
+/// What the store says of its own settings.
+std::vector<Finding> store_findings(Store& store);
 
 /// At least one finding for each check.
 std::vector<Finding> examine(const Snapshot& snapshot);
 
-/// Of the file of an SQLite store and the disk below it; the file need not be there. `full_sync`: the store
-/// is used with synchronous=full.
-std::vector<Finding> examine_file(const std::filesystem::path& file, bool full_sync);
-
-}  // namespace tidemill::cli
+}  // namespace tidemill::server

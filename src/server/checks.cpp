@@ -1,4 +1,4 @@
-#include "cli/checks.hpp"
+#include "server/checks.hpp"
 
 #include <algorithm>
 #include <array>
@@ -9,7 +9,7 @@
 
 #include "wire/values.hpp"
 
-namespace tidemill::cli {
+namespace tidemill::server {
 
 namespace {
 
@@ -48,11 +48,13 @@ class Check {
   Check(std::vector<Finding>& findings, std::string name)
       : findings_(findings), name_(std::move(name)), before_(findings.size()) {}
 
-  void add(Verdict verdict, std::string what, std::string advice) {
-    findings_.push_back({verdict, name_, std::move(what), std::move(advice)});
+  void add(Verdict verdict, std::string code, std::string what, std::string advice, std::string target = {},
+           std::optional<TimePoint> since = {}) {
+    findings_.push_back(
+        {verdict, name_, std::move(what), std::move(advice), std::move(code), std::move(target), since});
   }
   void otherwise(std::string fine) {
-    if (findings_.size() == before_) add(Verdict::fine, std::move(fine), "");
+    if (findings_.size() == before_) add(Verdict::fine, "", std::move(fine), "");
   }
 
  private:
@@ -65,7 +67,7 @@ void check_clock(const Snapshot& it, std::vector<Finding>& findings) {
   Check answer{findings, "answer"};
   const std::string took = wire::format_duration(std::chrono::floor<std::chrono::milliseconds>(it.answer));
   if (it.answer > slow_answer) {
-    answer.add(Verdict::warning, fmt::format("the store took {} to answer", took),
+    answer.add(Verdict::warning, "store_slow", fmt::format("the store took {} to answer", took),
                "see what else keeps it, its disk or the way to it busy");
   }
   answer.otherwise(fmt::format("the store answers within {}", std::max(took, std::string{"1ms"})));
@@ -73,7 +75,7 @@ void check_clock(const Snapshot& it, std::vector<Finding>& findings) {
   const Duration apart = std::chrono::abs(it.ahead);
   if (apart > clocks_apart) {
     clock.add(
-        Verdict::warning,
+        Verdict::warning, "clocks_apart",
         fmt::format("the store's clock is {} {} this machine's", rough(apart),
                     it.ahead > Duration::zero() ? "ahead of" : "behind"),
         "times given from here (--at, run_at) mean the store's time: set the clocks, by NTP for instance");
@@ -85,20 +87,21 @@ void check_workers(const Snapshot& it, std::vector<Finding>& findings) {
   Check check{findings, "workers"};
   for (const WorkerInfo& worker : it.workers) {
     const std::string name = fmt::format("worker {} (process {} on {})", worker.id, worker.pid, worker.host);
-    if (it.now - worker.beat_at > silent_after) {
-      check.add(Verdict::warning,
+    if (is_silent(worker, it.now)) {
+      check.add(Verdict::warning, "worker_silent",
                 fmt::format("{} has not beaten for {}", name, rough(it.now - worker.beat_at)),
-                "see whether that process lives and reaches the store; its tasks go to others");
+                "see whether that process lives and reaches the store; its tasks go to others", worker.id,
+                worker.beat_at);
     }
     if (worker.stuck > 0) {
-      check.add(Verdict::warning,
+      check.add(Verdict::warning, "worker_stuck",
                 fmt::format("{} has {} of {} slots taken by handlers that ignore their stop", name,
                             worker.stuck, worker.slots),
-                "restart it, and let those handlers look at their stop token");
+                "restart it, and let those handlers look at their stop token", worker.id);
     }
     if (worker.state == "quiet") {
-      check.add(Verdict::warning, fmt::format("{} is quiet: it claims nothing", name),
-                fmt::format("tidemill workers resume {}", worker.id));
+      check.add(Verdict::warning, "worker_quiet", fmt::format("{} is quiet: it claims nothing", name),
+                fmt::format("tidemill workers resume {}", worker.id), worker.id);
     }
   }
   check.otherwise(it.workers.empty() ? "no worker runs"
@@ -116,7 +119,7 @@ void check_stuck(const Snapshot& it, std::vector<Finding>& findings) {
   }
   if (!stuck.empty()) {
     const Task& first = *stuck.front();
-    check.add(Verdict::problem,
+    check.add(Verdict::problem, "tasks_stuck",
               fmt::format("tasks held by workers that are gone: {}, such as {}/{}", stuck.size(),
                           first.ref.queue, first.ref.id),
               "start a worker or `tidemill serve`: they take such tasks over within 30 s");
@@ -125,10 +128,8 @@ void check_stuck(const Snapshot& it, std::vector<Finding>& findings) {
 }
 
 bool served(const Snapshot& it, const std::string& queue) {
-  return std::ranges::any_of(it.workers, [&](const WorkerInfo& worker) {
-    return worker.state == "running" && worker.queues.contains(queue) &&
-           it.now - worker.beat_at <= silent_after;
-  });
+  return std::ranges::any_of(it.workers,
+                             [&](const WorkerInfo& worker) { return serves(worker, queue, it.now); });
 }
 
 void check_queues(const Snapshot& it, std::vector<Finding>& findings) {
@@ -137,22 +138,23 @@ void check_queues(const Snapshot& it, std::vector<Finding>& findings) {
     const std::uint64_t pending = count_of(queue, State::pending);
     const std::uint64_t waiting = pending + count_of(queue, State::scheduled) + count_of(queue, State::retry);
     if (queue.paused && waiting > 0) {
-      check.add(Verdict::warning,
+      check.add(Verdict::warning, "queue_paused",
                 fmt::format("queue \"{}\" is paused, and {} in it", queue.name, tasks_that(waiting, "wait")),
-                fmt::format("tidemill queues resume {}", queue.name));
+                fmt::format("tidemill queues resume {}", queue.name), queue.name);
     }
     if (queue.paused || pending == 0) continue;
     if (queue.oldest > unserved_after && !served(it, queue.name)) {
       check.add(
-          Verdict::problem,
+          Verdict::problem, "queue_unserved",
           fmt::format("{} in queue \"{}\", the first one for {}, and no worker serves it",
                       tasks_that(pending, "wait"), queue.name, rough(queue.oldest)),
-          fmt::format("start a worker for it: tidemill work --queue {} --on 'KIND=COMMAND'", queue.name));
+          fmt::format("start a worker for it: tidemill work --queue {} --on 'KIND=COMMAND'", queue.name),
+          queue.name, it.now - queue.oldest);
     } else if (queue.oldest > long_wait) {
-      check.add(Verdict::warning,
+      check.add(Verdict::warning, "queue_slow",
                 fmt::format("{} in queue \"{}\", the first one for {}", tasks_that(pending, "wait"),
                             queue.name, rough(queue.oldest)),
-                "add workers or slots, or give the queue more weight");
+                "add workers or slots, or give the queue more weight", queue.name, it.now - queue.oldest);
     }
   }
   check.otherwise(fmt::format("none of {} queues has tasks that nobody looks after", it.queues.size()));
@@ -163,10 +165,11 @@ void check_archive(const Snapshot& it, std::vector<Finding>& findings) {
   for (const QueueInfo& queue : it.queues) {
     const std::uint64_t count = count_of(queue, State::archived);
     if (count < archived_many) continue;
-    archive.add(Verdict::warning,
+    archive.add(Verdict::warning, "archive_large",
                 fmt::format("{} tasks are in the archive of queue \"{}\"", count, queue.name),
                 fmt::format("see why (tidemill tasks --state archived --queue {}), then run or erase them",
-                            queue.name));
+                            queue.name),
+                queue.name);
   }
   archive.otherwise(fmt::format("no archive holds {} tasks or more", archived_many));
   Check poison{findings, "poison"};
@@ -176,7 +179,7 @@ void check_archive(const Snapshot& it, std::vector<Finding>& findings) {
   }
   if (!found.empty()) {
     const Task& first = *found.front();
-    poison.add(Verdict::warning,
+    poison.add(Verdict::warning, "poison",
                fmt::format("archived tasks that killed their workers: {}, such as {}/{} of kind {}",
                            found.size(), first.ref.queue, first.ref.id, first.kind),
                fmt::format("find out why (tidemill tasks show {}/{}) before you run it again",
@@ -191,10 +194,11 @@ void check_schedules(const Snapshot& it, std::vector<Finding>& findings) {
     const Duration late = it.now - info.next;
     if (info.paused || late < overdue_after) continue;
     const bool queues = info.schedule.overlap == Overlap::queue;
-    check.add(queues ? Verdict::warning : Verdict::problem,
+    check.add(queues ? Verdict::warning : Verdict::problem, "schedule_overdue",
               fmt::format("schedule \"{}\" is overdue by {}{}", info.schedule.id, rough(late),
                           queues ? ": its last task lives, or no scheduler runs" : ": no scheduler runs"),
-              "start `tidemill serve`, or `tidemill work` without --no-scheduler");
+              "start `tidemill serve`, or `tidemill work` without --no-scheduler", info.schedule.id,
+              info.next);
   }
   check.otherwise(fmt::format("none of {} schedules is overdue", it.schedules.size()));
 }
@@ -208,6 +212,19 @@ std::vector<Task> tasks_in(Inspector& inspector, State state) {
 std::string_view to_string(Verdict verdict) noexcept {
   static constexpr std::array<std::string_view, 3> names = {"ok", "warning", "problem"};
   return names[static_cast<std::size_t>(verdict)];
+}
+
+bool is_silent(const WorkerInfo& worker, TimePoint now) { return now - worker.beat_at > silent_after; }
+
+bool serves(const WorkerInfo& worker, const std::string& queue, TimePoint now) {
+  return worker.state == "running" && worker.queues.contains(queue) && !is_silent(worker, now);
+}
+
+std::vector<Finding> store_findings(Store& store) {
+  std::vector<Finding> findings;
+  for (const Concern& each : store.concerns())
+    findings.push_back({Verdict::warning, "settings", each.what, each.advice, "store_setting"});
+  return findings;
 }
 
 Snapshot look(Inspector& inspector) {
@@ -236,4 +253,4 @@ std::vector<Finding> examine(const Snapshot& snapshot) {
   return findings;
 }
 
-}  // namespace tidemill::cli
+}  // namespace tidemill::server
