@@ -10,6 +10,7 @@
 
 #include "core/uuid.hpp"
 #include "server/logs.hpp"
+#include "server/queue_view.hpp"
 #include "wire/admin_json.hpp"
 #include "wire/task_json.hpp"
 
@@ -26,7 +27,8 @@ constexpr std::size_t listeners_max = 10'000;
 constexpr std::size_t topics_max = 50;
 /// Of what waits for one reader.
 constexpr std::size_t waiting_max = 256U << 10U;
-const std::vector<std::string> plain_topics = {"stats", "queues", "schedule", "worker", "op"};
+const std::vector<std::string> plain_topics = {"stats", "queues",    "schedule", "worker",
+                                               "op",    "attention", "store"};
 
 std::set<std::string> read_topics(std::string_view text) {
   std::set<std::string> topics;
@@ -87,7 +89,7 @@ void Events::add_routes(Routes& routes) {
               .pattern = "/api/v1/events",
               .summary =
                   "Changes as they happen, as server-sent events; topics: stats, queues, schedule, worker, "
-                  "op (operations), task:ID, log:ID",
+                  "op (operations), attention, store, task:ID, log:ID",
               .roles = viewers,
               .parameters = {"topics"},
               .handle = [this](const Ask& ask) { return open(ask); }});
@@ -144,8 +146,13 @@ void Events::loop() {
     }
     try {
       look();
+      tell_if_changed("store", "store", R"({"reachable":true})");
     } catch (const Error& error) {
       service_.log.warning("events wait for the store", {{"error", error.what()}});
+      tell_if_changed("store", "store", wire::object([&](json::Writer& writer) {
+                        writer.member("reachable", false);
+                        writer.member("why", error.what());
+                      }));
     }
     if (std::chrono::steady_clock::now() - last_beat >= beat_every) {
       last_beat = std::chrono::steady_clock::now();
@@ -179,22 +186,24 @@ void Events::tell_if_changed(const std::string& topic, const std::string& name, 
 }
 
 void Events::look() {
-  look_at_queues();
-  look_at_lists();
+  const Snapshot now{.now = service_.inspector.now(),
+                     .queues = service_.inspector.queues(),
+                     .workers = service_.inspector.workers(),
+                     .schedules = service_.inspector.schedules()};
+  look_at_queues(now);
+  look_at_lists(now);
+  look_at_attention(now);
   look_at_operations();
   look_at_tasks();
-  look_at_logs();
+  look_at_logs(now);
 }
 
-void Events::look_at_queues() {
-  const auto queues = service_.inspector.queues();
+void Events::look_at_queues(const Snapshot& now) {
   std::uint64_t backlog = 0;
   Duration oldest{};
   std::string changed{"["};
-  for (const QueueInfo& queue : queues) {
-    for (const auto& [state, n] : queue.counts) {
-      if (state == State::pending || state == State::retry || state == State::scheduled) backlog += n;
-    }
+  for (const QueueInfo& queue : now.queues) {
+    backlog += backlog_of(queue);
     oldest = std::max(oldest, queue.oldest);
     std::string text = wire::object([&](json::Writer& writer) { wire::write_queue_members(writer, queue); });
     std::string& last = last_["queue " + queue.name];
@@ -210,9 +219,20 @@ void Events::look_at_queues() {
                   }));
 }
 
-void Events::look_at_lists() {
-  tell_if_changed("worker", "worker", list_of(service_.inspector.workers(), wire::write_worker));
-  tell_if_changed("schedule", "schedule", list_of(service_.inspector.schedules(), wire::write_schedule));
+void Events::look_at_lists(const Snapshot& now) {
+  tell_if_changed("worker", "worker", list_of(now.workers, wire::write_worker));
+  tell_if_changed("schedule", "schedule", list_of(now.schedules, wire::write_schedule));
+}
+
+/// The words have times and counts in them; only what they are about is compared.
+void Events::look_at_attention(const Snapshot& now) {
+  const auto findings = not_fine(examine(now));
+  std::string about;
+  for (const Finding& each : findings) about += fmt::format("{} {}\n", each.code, each.target);
+  std::string& last = last_["attention"];
+  if (last == about) return;
+  last = about;
+  tell("attention", "attention", list_of(findings, write_attention));
 }
 
 std::map<std::string, Caller> Events::listening_to(std::string_view begin) {
@@ -244,15 +264,14 @@ void Events::look_at_operations() {
 }
 
 /// Attempts hand their lines in when they end, so these come in one go.
-void Events::look_at_logs() {
+void Events::look_at_logs(const Snapshot& now) {
   const auto wanted = listening_to("log:");
   std::erase_if(lines_told_, [&](const auto& each) { return !wanted.contains(each.first); });
   if (wanted.empty()) return;
-  const auto queues = service_.inspector.queues();
   for (const auto& [topic, caller] : wanted) {
     const bool first = !lines_told_.contains(topic);
     std::int64_t& told = lines_told_[topic];
-    for (const QueueInfo& queue : queues) {
+    for (const QueueInfo& queue : now.queues) {
       const Ref ref{queue.name, topic.substr(4)};
       if (!caller.may_use(queue.name)) continue;
       const auto attempts = service_.inspector.attempts(ref);

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "server/checks.hpp"
 #include "server/operations.hpp"
 #include "server/service.hpp"
 
@@ -43,13 +44,14 @@ class Events {
   http::Response open(const Ask& ask);
   void loop();
   void look();
-  void look_at_queues();
+  void look_at_queues(const Snapshot& now);
+  void look_at_lists(const Snapshot& now);
+  void look_at_attention(const Snapshot& now);
   void look_at_operations();
   void look_at_tasks();
-  void look_at_logs();
+  void look_at_logs(const Snapshot& now);
   /// Who listens to a topic that begins so; of several, one.
   std::map<std::string, Caller> listening_to(std::string_view begin);
-  void look_at_lists();
   /// Sends what is not as it was at the last look.
   void tell(const std::string& topic, const std::string& name, std::string data);
   void tell_if_changed(const std::string& topic, const std::string& name, std::string data);

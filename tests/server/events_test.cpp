@@ -98,6 +98,21 @@ TEST_F(EventsTest, AStreamTellsOfWorkersAndSchedules) {
   EXPECT_THAT(events.all(), Not(HasSubstr("event: queues")));
 }
 
+TEST_F(EventsTest, AStreamTellsWhatWantsAttention) {
+  Listening events{port_, "attention,store"};
+  ASSERT_TRUE(events.hears(R"(data: {"reachable":true})"));
+  EXPECT_THAT(events.all(), HasSubstr("event: store"));
+  post("/tasks", R"({"kind":"a","queue":"mail"})");
+  post("/queues/mail/pause");
+  ASSERT_TRUE(events.hears(R"("code":"queue_paused","level":"warning","text":"queue \"mail\" is paused)"));
+  EXPECT_THAT(events.all(), HasSubstr("event: attention"));
+  events.forget();
+  post("/queues/mail/resume");
+  ASSERT_TRUE(events.hears("event: attention"));
+  EXPECT_THAT(events.all(), Not(HasSubstr("queue_paused")));
+  EXPECT_THAT(events.all(), Not(HasSubstr("event: queues")));
+}
+
 TEST_F(EventsTest, AStreamFollowsATask) {
   post("/tasks", R"([{"kind":"a","id":"one"},{"kind":"a","id":"two"}])");
   Listening events{port_, "task:one"};
