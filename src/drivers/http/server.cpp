@@ -55,7 +55,8 @@ Refused refused(beast::error_code error) {
   if (error == bh::error::body_limit) return {413, "the body is too large"};
   if (error == bh::error::header_limit || error == bh::error::buffer_overflow)
     return {431, "the headers are too large"};
-  if (error == bh::error::bad_transfer_encoding) return {400, "of transfer codings only chunked is known"};
+  if (error == bh::error::bad_transfer_encoding || error == bh::error::bad_content_length)
+    return {400, "where the body ends is said by one Content-Length, or by Transfer-Encoding: chunked"};
   return {400, "this is no HTTP/1.1 request"};
 }
 
