@@ -300,7 +300,8 @@ TEST_F(QueuesOverHttpTest, TheServerSaysThatItLivesAndIsReady) {
 TEST_F(QueuesOverHttpTest, CodesOfProblemsAreExplained) {
   const Reply lost = get("/problems/lease_lost");
   EXPECT_EQ(lost.status, 200);
-  EXPECT_EQ(lost.body, R"({"code":"lease_lost","title":"The lease is lost"})");
+  EXPECT_EQ(lost.body, R"({"code":"lease_lost","title":"The lease is lost",)"
+                       R"("hint":"Stop the handler: another worker has the task, or will have it."})");
   expect_problem(404, "not_found", get("/problems/nothing"));
   const Reply nothing = get("/nothing");
   EXPECT_EQ(nothing.text("/request_id"), nothing.header("X-Request-Id"));
