@@ -40,6 +40,16 @@ struct CronOptions {
   Fold fold = Fold::first;
   CronDialect dialect = CronDialect::tidemill;
 };
+/// What is wrong with a spec, and where; its kind is `invalid`.
+class CronError : public Error {
+ public:
+  CronError(std::size_t column, std::string message)
+      : Error(ErrorKind::invalid, std::move(message)), column_(column) {}
+  std::size_t column() const noexcept { return column_; }  ///< In characters, from 1.
+
+ private:
+  std::size_t column_;
+};
 
 /// A rule that answers when something is due next, read from a cron spec. Immutable and cheap to copy.
 ///
@@ -80,9 +90,9 @@ struct CronOptions {
 /// Thread safety: all calls may be made from any thread.
 class Cron {
  public:
-  /// Throws Error{invalid} that quotes the spec and says the column (from 1), what is wrong there and what
-  /// would be right; also when the zone is unknown. In the dialect `robfig` the messages are that parser's
-  /// own; where it would panic, the message says what is missing.
+  /// Throws CronError, which quotes the spec and says what is wrong there and what would be right, and
+  /// Error{invalid} when the options' zone is unknown. In the dialect `robfig` it is Error{invalid}, with
+  /// that parser's own messages; where it would panic, the message says what is missing.
   ///
   /// A spec that matches no date at all, such as 30 February, is no error.
   static Cron parse(std::string_view spec, const CronOptions& options = {});

@@ -15,6 +15,9 @@ namespace tidemill {
 /// What goes for the tasks of one kind on this worker.
 struct KindOptions {
   std::optional<RetryPolicy> retry = {};  ///< None: the worker's.
+  /// The work is done elsewhere, as behind a URL, and can't take this process down. Then tasks that a worker
+  /// died with run beside each other, and not one at a time, and only the first crash is charged to them.
+  bool isolated = false;
 };
 
 /// Finds the handler of a task by its kind: an exact one, else the one with the longest matching prefix.

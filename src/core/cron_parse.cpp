@@ -117,11 +117,10 @@ class Parser {
 void Parser::fail(std::size_t at, const std::string& reason) const {
   // Characters, not bytes: what continues one in UTF-8 does not count.
   const std::string_view before = spec_.substr(0, at);
-  const auto column = 1 + std::count_if(before.begin(), before.end(), [](char c) {
-                        return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
-                      });
-  throw Error{ErrorKind::invalid,
-              fmt::format("cron spec \"{}\", column {}: {}", printable(spec_), column, reason)};
+  const auto column = static_cast<std::size_t>(1 + std::count_if(before.begin(), before.end(), [](char c) {
+                                                 return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
+                                               }));
+  throw CronError{column, fmt::format("cron spec \"{}\", column {}: {}", printable(spec_), column, reason)};
 }
 
 void Parser::fail_here(const std::string& right) const {

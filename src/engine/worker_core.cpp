@@ -112,6 +112,12 @@ void WorkerCore::ended(const AttemptPtr& attempt, Outcome outcome) noexcept {
   tell_of_error(options, *attempt, error);
 }
 
+bool WorkerCore::must_mark(const Task& task) const {
+  if (!rules::must_mark(task)) return false;
+  const Router::Route* route = router.find(task.kind);
+  return route == nullptr || !route->options.isolated || task.crashes_max <= 1;
+}
+
 void WorkerCore::stop(const AttemptPtr& attempt, StopReason reason) {
   if (!attempt->stop(reason, steady_now())) return;
   watch.fire(attempt);

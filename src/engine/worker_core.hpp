@@ -68,6 +68,8 @@ class WorkerCore final : public AttemptOwner,
 
   /// Takes a lease in; the claim or sweep was sent at `sent`.
   AttemptPtr adopt(Lease lease, Steady sent);
+  /// As the rules say, but for suspects whose handlers can't take the process down.
+  bool must_mark(const Task& task) const;
   /// Runs an attempt that has a slot, unless something speaks against it. True if it is over with that.
   bool run(const AttemptPtr& attempt) noexcept;
   /// Tells a running attempt to stop, if it hasn't been told.

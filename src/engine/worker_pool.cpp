@@ -95,7 +95,7 @@ AttemptPtr WorkerPool::take() {
 /// Seats it. A suspect waits for the gate first, without a slot; then, as others that must be marked as
 /// started, for the mark, with its slot, so that nothing is marked that can't start at once.
 bool WorkerPool::may_start(const AttemptPtr& attempt) {
-  if (!rules::must_mark(attempt->task()) || attempt->marked() || attempt->signal() != Signal::none) {
+  if (!core_.must_mark(attempt->task()) || attempt->marked() || attempt->signal() != Signal::none) {
     seat(attempt);
     return true;
   }

@@ -27,7 +27,8 @@ Deliveries::Deliveries(Store& store, const config::Config& config, Log log)
       try {
         Handler handler = delivery.http ? deliver::http_handler(*delivery.http, client_)
                                         : commands_.handler(*delivery.command);
-        router_.handle(kind, std::move(handler), {delivery.retry});
+        router_.handle(kind, std::move(handler),
+                       {.retry = delivery.retry, .isolated = delivery.http.has_value()});
       } catch (const Error& error) {
         throw Error{error.kind(), fmt::format("the delivery of {}: {}", kind, error.what())};
       }

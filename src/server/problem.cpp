@@ -45,6 +45,8 @@ constexpr std::array titles = {
     Title{"bad_cursor", "The cursor is of another list", "Begin anew, without a cursor."},
     Title{"bad_range", "There are no such bytes", "Content-Range says how many bytes there are."},
     Title{"bad_cron", "The schedule's spec does not read"},
+    Title{"unknown_zone", "There is no such time zone", "/api/v1/time-zones names all that there are."},
+    Title{"ended", "The attempt is over", "Nothing is to be done: its outcome was accepted before."},
     Title{"rate_limited", "The token has sent too many requests",
           "Wait for as many seconds as Retry-After says."},
     Title{"too_many_streams", "Too many streams are open",

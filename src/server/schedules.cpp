@@ -150,6 +150,21 @@ ScheduleInfo get_for_change(const Service& service, const Ask& ask) {
   return info;
 }
 
+/// Refuses a spec that does not read, with the column, and a zone that there is not. `pointer`: to the
+/// schedule.
+void check_spec(const Schedule& schedule, const std::string& pointer = {}) {
+  try {
+    (void)Cron::parse(schedule.spec, {.zone = schedule.zone});
+  } catch (const CronError& error) {
+    Problem problem{422, "bad_cron", error.what(), {{pointer + "/spec", error.what()}}};
+    problem.column = error.column();
+    throw problem;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::invalid) throw;
+    throw Problem{422, "unknown_zone", error.what(), {{pointer + "/zone", error.what()}}};
+  }
+}
+
 http::Response put(Schedules& schedules, const Ask& ask, const std::string& id) {
   Service& service = schedules.service;
   const auto document = ask.body();
@@ -158,6 +173,7 @@ http::Response put(Schedules& schedules, const Ask& ask, const std::string& id) 
     throw wire::BadValue{"/id", fmt::format("is another one than in the path, which is \"{}\"", id)};
   if (!id.empty()) schedule.id = id;
   if (schedule.id.empty()) throw wire::BadValue{"/id", "is missing"};
+  check_spec(schedule);
   ask.caller.check_tasks_of(schedule.options.queue);
   const std::lock_guard lock{schedules.writing};
   const auto before = service.inspector.schedule(schedule.id);
@@ -185,6 +201,7 @@ http::Response sync(Schedules& schedules, const Ask& ask) {
   for (const wire::JsonValue& each : document.root().elements()) {
     wanted.push_back(wire::read_schedule(each));
     if (wanted.back().id.empty()) throw wire::BadValue{each.pointer() + "/id", "is missing"};
+    check_spec(wanted.back(), each.pointer());
     ask.caller.check_tasks_of(wanted.back().options.queue);
   }
   const std::lock_guard lock{schedules.writing};
@@ -266,12 +283,8 @@ http::Response preview_of(Service& service, const Ask& ask) {
   if (wanted.schedule.spec.empty()) throw wire::BadValue{"/spec", "is missing"};
   wanted.schedule.id = "preview";
   wanted.schedule.kind = "preview";
-  try {
-    return json_answer(200, wire::object([&](json::Writer& writer) { write_preview(writer, wanted); }));
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::invalid) throw;
-    throw Problem{422, "bad_cron", error.what()};
-  }
+  check_spec(wanted.schedule);
+  return json_answer(200, wire::object([&](json::Writer& writer) { write_preview(writer, wanted); }));
 }
 
 http::Response set_paused(Schedules& schedules, const Ask& ask, bool paused) {

@@ -167,6 +167,24 @@ TEST_F(WorkerCrashes, SuspectsRunOneAtATimeInTheWholeProcessAndHoldUpNobody) {
   EXPECT_EQ(most, 1);
 }
 
+TEST_F(WorkerCrashes, SuspectsOfAnIsolatedKindRunTogether) {
+  std::atomic<int> running{0};
+  const auto handler = [&](Context&) {
+    ++running;
+    gate.wait();
+    return Outcome::success();
+  };
+  router.handle("elsewhere", handler, {.isolated = true});
+  std::vector<Ref> refs;
+  for (int i = 0; i < 3; ++i) refs.push_back(enqueue("elsewhere"));
+  claim_and_die(3);
+  start();
+  EXPECT_TRUE(eventually([&] { return running == 3; }));
+  for (const Ref& ref : refs) EXPECT_EQ(task(ref)->crashes, 1);
+  gate.open();
+  for (const Ref& ref : refs) EXPECT_TRUE(becomes(ref, State::gone));
+}
+
 TEST_F(WorkerCrashes, SuspectsThatWaitAreGivenBackByAStop) {
   router.handle("suspect", [&](Context&) {
     ++runs;

@@ -65,18 +65,28 @@ TEST_F(SchedulesOverHttpTest, WhatIsWrongIsSaid) {
   expect_mistake("/task/priority", "number",
                  post("/schedules", R"({"id":"a","spec":"@daily","task":{"kind":"a","priority":"x"}})"));
   expect_mistake("/id", "is missing", post("/schedules", R"({"spec":"@daily","task":{"kind":"a"}})"));
+  const Reply wrong = put("/schedules/a", R"({"spec":"0 25 * * *","task":{"kind":"a"}})");
+  expect_problem(422, "bad_cron", wrong);
+  EXPECT_EQ(wrong.number("/column"), 3);
+  EXPECT_EQ(wrong.text("/errors/0/pointer"), "/spec");
+  const Reply nowhere =
+      put("/schedules?owner=x", R"([{"id":"a","spec":"@daily","zone":"Mars/Olympus","task":{"kind":"a"}}])");
+  expect_problem(422, "unknown_zone", nowhere);
+  EXPECT_EQ(nowhere.text("/errors/0/pointer"), "/0/zone");
   expect_mistake("/id", "another", put("/schedules/a", schedule("b")));
   expect_mistake("/missed", "once",
                  post("/schedules", R"({"id":"a","spec":"@daily","missed":"twice","task":{"kind":"a"}})"));
-  for (const char* wrong :
-       {R"({"id":"a","spec":"61 * * * *","task":{"kind":"a"}})",
-        R"({"id":"a","spec":"soon","task":{"kind":"a"}})",
-        R"({"id":"a","spec":"@daily","zone":"Mars/Olympus","task":{"kind":"a"}})",
-        R"({"id":"a","spec":"@daily","task":{"kind":"a","run_at":"2030-01-01T00:00:00Z"}})",
-        R"({"id":"a","spec":"@daily","task":{"kind":"a","priority":101}})"}) {
-    expect_problem(400, "invalid", post("/schedules", wrong));
-    expect_problem(400, "invalid", put("/schedules?owner=me", fmt::format("[{}]", wrong)));
-  }
+  const auto expect_refused = [&](int status, const std::string& code, const char* body) {
+    expect_problem(status, code, post("/schedules", body));
+    expect_problem(status, code, put("/schedules?owner=me", fmt::format("[{}]", body)));
+  };
+  expect_refused(422, "bad_cron", R"({"id":"a","spec":"61 * * * *","task":{"kind":"a"}})");
+  expect_refused(422, "bad_cron", R"({"id":"a","spec":"soon","task":{"kind":"a"}})");
+  expect_refused(422, "unknown_zone",
+                 R"({"id":"a","spec":"@daily","zone":"Mars/Olympus","task":{"kind":"a"}})");
+  expect_refused(400, "invalid",
+                 R"({"id":"a","spec":"@daily","task":{"kind":"a","run_at":"2030-01-01T00:00:00Z"}})");
+  expect_refused(400, "invalid", R"({"id":"a","spec":"@daily","task":{"kind":"a","priority":101}})");
   EXPECT_EQ(ids(), "");
 }
 
@@ -143,7 +153,8 @@ TEST_F(SchedulesOverHttpTest, APreviewShowsWhenItWouldFire) {
             "-03:30");
   expect_problem(422, "bad_cron", post("/schedules/preview", R"({"spec":"61 * * * *"})"));
   expect_problem(422, "bad_cron", post("/schedules/preview", R"({"spec":"@sometimes"})"));
-  expect_problem(422, "bad_cron", post("/schedules/preview", R"({"spec":"@daily","zone":"Mars/Olympus"})"));
+  expect_problem(422, "unknown_zone",
+                 post("/schedules/preview", R"({"spec":"@daily","zone":"Mars/Olympus"})"));
   expect_mistake("/spec", "is missing", post("/schedules/preview", "{}"));
   expect_mistake("/count", "50", post("/schedules/preview", R"({"spec":"@daily","count":51})"));
   expect_mistake("/gap", "skip", post("/schedules/preview", R"({"spec":"@daily","gap":"jump"})"));

@@ -36,7 +36,9 @@ Position from_cursor(std::string_view cursor) {
   for (std::int64_t& number : numbers) {
     const auto [stop, error] = std::from_chars(at, end, number);
     if (error != std::errc{} || stop == end || *stop != ':') {
-      throw Error{ErrorKind::invalid, fmt::format("\"{}\" is no cursor; take Page::next as it is", cursor)};
+      throw Error{
+          ErrorKind::invalid,
+          fmt::format("\"{}\" is no cursor; take the one that the page before gave, as it is", cursor)};
     }
     at = stop + 1;
   }

@@ -42,7 +42,8 @@ std::string to_text(const Cursor& cursor) {
 
 Cursor from_text(std::string_view text) {
   const auto bad = [&] {
-    return Error{ErrorKind::invalid, fmt::format("\"{}\" is no cursor; take Page::next as it is", text)};
+    return Error{ErrorKind::invalid,
+                 fmt::format("\"{}\" is no cursor; take the one that the page before gave, as it is", text)};
   };
   std::string_view rest = text;
   const auto number = [&](std::size_t most) {

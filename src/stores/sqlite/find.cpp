@@ -56,7 +56,8 @@ Cursor parse_cursor(std::string_view text) {
   for (std::int64_t& number : numbers) {
     const auto [stop, error] = std::from_chars(at, end, number);
     if (error != std::errc{} || stop == end || *stop != ':') {
-      throw Error{ErrorKind::invalid, fmt::format("\"{}\" is no cursor; take Page::next as it is", text)};
+      throw Error{ErrorKind::invalid,
+                  fmt::format("\"{}\" is no cursor; take the one that the page before gave, as it is", text)};
     }
     at = stop + 1;
   }
