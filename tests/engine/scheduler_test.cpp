@@ -29,6 +29,9 @@ Schedule hourly(std::string id = "report") {
   return schedule;
 }
 
+/// What the store's clock is taken to be goes on by real time, between two looks at it.
+TimePoint to_minute(TimePoint time) { return std::chrono::floor<std::chrono::minutes>(time); }
+
 /// A clock that starts at a full hour, and a scheduler without a thread.
 class SchedulerTest : public ::testing::Test {
  protected:
@@ -76,7 +79,7 @@ TEST_F(SchedulerTest, WhatBecameOfEachInstantIsKept) {
   ASSERT_EQ(past().size(), 1U);
   const FiringInfo first = past().front();
   EXPECT_EQ(first.instant, start + 1h);
-  EXPECT_EQ(first.fired_at, start + 1h);
+  EXPECT_EQ(to_minute(first.fired_at), start + 1h);
   EXPECT_EQ(first.fate, Fate::enqueued);
   EXPECT_TRUE(inspector.task({"default", first.task}));
   clock.advance(1h);
@@ -93,7 +96,7 @@ TEST_F(SchedulerTest, WhatBecameOfEachInstantIsKept) {
   clock.advance(1h);
   scheduler.fire_due();
   EXPECT_EQ(past().front().fate, Fate::late);
-  EXPECT_EQ(past().front().fired_at, start + 5h + 30min);
+  EXPECT_EQ(to_minute(past().front().fired_at), start + 5h + 30min);
   EXPECT_EQ(past().size(), 4U);
   EXPECT_EQ(past().back().task, first.task);
   inspector.erase_schedule(id);
