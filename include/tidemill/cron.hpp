@@ -40,6 +40,7 @@ struct CronOptions {
   Fold fold = Fold::first;
   CronDialect dialect = CronDialect::tidemill;
 };
+
 /// What is wrong with a spec, and where; its kind is `invalid`.
 class CronError : public Error {
  public:

@@ -202,6 +202,12 @@ struct Capabilities {
   std::map<Feature, Limit> limits = {};     ///< A feature that isn't named here is there, whole.
   std::size_t batch_max = 1000;             ///< Items in one call.
   std::size_t task_bytes_max = 16U << 20U;  ///< Payload and headers of one task.
+
+  /// In whole or in part.
+  bool has(Feature feature) const {
+    const auto limit = limits.find(feature);
+    return limit == limits.end() || !limit->second.absent;
+  }
 };
 
 /// Which tasks; an empty field matches all.
@@ -264,6 +270,11 @@ struct QueueInfo {
   std::map<State, std::uint64_t> counts = {};  ///< States without tasks may be left out.
   Duration oldest{};                           ///< How long the longest-waiting pending task has waited.
   bool paused = false;
+
+  std::uint64_t count(State state) const {
+    const auto found = counts.find(state);
+    return found == counts.end() ? 0 : found->second;
+  }
 };
 
 /// The tasks that wait in a group: those of a set that a worker has gathered are not among them.

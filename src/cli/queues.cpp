@@ -44,11 +44,6 @@ struct ListArguments {
   bool json = false;
 };
 
-std::uint64_t count_of(const QueueInfo& queue, State state) {
-  const auto found = queue.counts.find(state);
-  return found == queue.counts.end() ? 0 : found->second;
-}
-
 std::string queue_json(const QueueInfo& queue) {
   return json_line([&](json::Writer& writer) {
     writer.member("queue", queue.name);
@@ -56,7 +51,7 @@ std::string queue_json(const QueueInfo& queue) {
     writer.member("oldest", seconds(queue.oldest));
     for (unsigned i = 1; i < state_count; ++i) {
       const State state{static_cast<std::uint8_t>(i)};
-      writer.member(to_string(state), count_of(queue, state));
+      writer.member(to_string(state), queue.count(state));
     }
   });
 }
@@ -75,7 +70,7 @@ int list(const ListArguments& arguments, const Io& io) {
       continue;
     }
     std::vector<std::string> cells{queue.name};
-    for (const State state : shown) cells.push_back(std::to_string(count_of(queue, state)));
+    for (const State state : shown) cells.push_back(std::to_string(queue.count(state)));
     const bool waits = queue.oldest > Duration::zero();
     cells.push_back(waits ? wire::format_duration(std::chrono::floor<std::chrono::seconds>(queue.oldest))
                           : "-");

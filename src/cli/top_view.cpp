@@ -19,11 +19,6 @@ using Style = TopLine::Style;
 constexpr std::array shown = {State::pending, State::active, State::scheduled,
                               State::retry,   State::held,   State::archived};
 
-std::uint64_t count_of(const QueueInfo& queue, State state) {
-  const auto found = queue.counts.find(state);
-  return found == queue.counts.end() ? 0 : found->second;
-}
-
 std::string decimal(double rate) { return rate == 0 ? "-" : fmt::format("{:.0f}", rate); }
 
 /// Which rows of a section are shown.
@@ -62,7 +57,7 @@ void add_queues(std::vector<TopLine>& lines, const TopSnapshot& it, const Window
     const auto rate = std::ranges::find(it.queue_rates, queue.name, &Rate::name);
     const Rate known = rate == it.queue_rates.end() ? Rate{} : *rate;
     std::vector<std::string> cells{queue.name};
-    for (const State state : shown) cells.push_back(std::to_string(count_of(queue, state)));
+    for (const State state : shown) cells.push_back(std::to_string(queue.count(state)));
     const auto oldest = std::chrono::floor<std::chrono::seconds>(queue.oldest);
     cells.insert(cells.end(),
                  {decimal(known.success), decimal(known.failure),

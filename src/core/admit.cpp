@@ -91,10 +91,9 @@ void check_name(std::string_view what, std::string_view name) {
 }
 
 void require(const Capabilities& capabilities, Feature feature) {
-  const auto limit = capabilities.limits.find(feature);
-  if (limit == capabilities.limits.end() || !limit->second.absent) return;
-  throw Error{ErrorKind::unsupported,
-              fmt::format("this store has no {}: {}", to_string(feature), limit->second.text)};
+  if (capabilities.has(feature)) return;
+  throw Error{ErrorKind::unsupported, fmt::format("this store has no {}: {}", to_string(feature),
+                                                  capabilities.limits.at(feature).text)};
 }
 
 void check_queue_name(std::string_view queue) { check_name("queue", queue); }

@@ -111,8 +111,7 @@ Changed Inspector::erase_queue(std::string_view queue, bool force) {
     const std::vector<QueueInfo> all = queues();
     const auto found = std::ranges::find(all, queue, &QueueInfo::name);
     if (found == all.end()) return Changed::absent;
-    const auto active = found->counts.find(State::active);
-    if (active != found->counts.end() && active->second > 0) return Changed::wrong_state;
+    if (found->count(State::active) > 0) return Changed::wrong_state;
     act(Act::erase, Filter{.queue = found->name});
   }
   return impl_->catalog.erase_queue(queue, impl_->call());

@@ -213,8 +213,7 @@ std::optional<std::vector<Enqueued>> Inspector::backfill_schedule(std::string_vi
   if (stored == nullptr) return {};
   const Schedule schedule = parse_rule(*stored).schedule;
   const Capabilities& can = impl_->store.capabilities();
-  const auto unique_limit = can.limits.find(Feature::unique);
-  const bool has_keys = unique_limit == can.limits.end() || !unique_limit->second.absent;
+  const bool has_keys = can.has(Feature::unique);
   std::vector<Task> tasks;
   for (const TimePoint instant : instants) {
     EnqueueOptions options = schedule.options;

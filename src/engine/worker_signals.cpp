@@ -75,11 +75,11 @@ int ProcessSignals::wait() {
     }
     // What came together was counted together: a post may be left that stands for nothing.
     const int count = ends.exchange(0);
-    const bool hung_up = hangup.exchange(false);
-    if (hung_up) hung_up_ = true;
-    if (poked.exchange(false) || hung_up || count > 0) return count;
+    if (poked.exchange(false) || hangup || count > 0) return count;
   }
 }
+
+bool ProcessSignals::take_hangup() { return hangup.exchange(false); }
 
 void ProcessSignals::poke() {
   poked = true;

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <utility>
-
 #include <signal.h>
 
 namespace tidemill::engine {
@@ -22,8 +20,8 @@ class ProcessSignals {
 
   /// How many SIGINT and SIGTERM have come since the last call; waits until there is a signal, or a poke.
   int wait();
-  /// Whether SIGHUP has come; asked by the thread that waits.
-  bool take_hangup() { return std::exchange(hung_up_, false); }
+  /// Whether SIGHUP has come since this was last asked. One that nobody asks for ends each `wait`.
+  bool take_hangup();
   /// Ends `wait`. May be called from any thread.
   void poke();
 
@@ -32,7 +30,6 @@ class ProcessSignals {
   struct sigaction terminate_{};
   struct sigaction hangup_{};
   const bool with_hangup_;
-  bool hung_up_ = false;
   sigset_t mask_{};
 };
 

@@ -37,11 +37,6 @@ std::string tasks_that(std::uint64_t count, std::string_view verb) {
   return count == 1 ? fmt::format("1 task {}s", verb) : fmt::format("{} tasks {}", count, verb);
 }
 
-std::uint64_t count_of(const QueueInfo& queue, State state) {
-  const auto found = queue.counts.find(state);
-  return found == queue.counts.end() ? 0 : found->second;
-}
-
 /// The findings of one check: `fine` when it has found nothing.
 class Check {
  public:
@@ -135,8 +130,8 @@ bool served(const Snapshot& it, const std::string& queue) {
 void check_queues(const Snapshot& it, std::vector<Finding>& findings) {
   Check check{findings, "queues"};
   for (const QueueInfo& queue : it.queues) {
-    const std::uint64_t pending = count_of(queue, State::pending);
-    const std::uint64_t waiting = pending + count_of(queue, State::scheduled) + count_of(queue, State::retry);
+    const std::uint64_t pending = queue.count(State::pending);
+    const std::uint64_t waiting = pending + queue.count(State::scheduled) + queue.count(State::retry);
     if (queue.paused && waiting > 0) {
       check.add(Verdict::warning, "queue_paused",
                 fmt::format("queue \"{}\" is paused, and {} in it", queue.name, tasks_that(waiting, "wait")),
@@ -163,7 +158,7 @@ void check_queues(const Snapshot& it, std::vector<Finding>& findings) {
 void check_archive(const Snapshot& it, std::vector<Finding>& findings) {
   Check archive{findings, "archive"};
   for (const QueueInfo& queue : it.queues) {
-    const std::uint64_t count = count_of(queue, State::archived);
+    const std::uint64_t count = queue.count(State::archived);
     if (count < archived_many) continue;
     archive.add(Verdict::warning, "archive_large",
                 fmt::format("{} tasks are in the archive of queue \"{}\"", count, queue.name),

@@ -49,9 +49,8 @@ http::Response Metrics::metrics(const Ask& ask) const {
   for (const QueueInfo& queue : queues) {
     for (unsigned i = 1; i < state_count; ++i) {
       const State state{static_cast<std::uint8_t>(i)};
-      const auto found = queue.counts.find(state);
       fmt::format_to(to, "tidemill_queue_tasks{{queue=\"{}\",state=\"{}\"}} {}\n", label_value(queue.name),
-                     to_string(state), found == queue.counts.end() ? 0 : found->second);
+                     to_string(state), queue.count(state));
     }
   }
   fmt::format_to(

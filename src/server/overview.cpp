@@ -14,12 +14,6 @@ namespace {
 
 constexpr std::size_t queues_shown = 20;
 
-bool has_schedules(const Service& service) {
-  const auto& limits = service.store.capabilities().limits;
-  const auto limit = limits.find(Feature::schedules);
-  return limit == limits.end() || !limit->second.absent;
-}
-
 /// When the next of them is due, and how many are overdue.
 void write_schedules(json::Writer& writer, const Snapshot& snapshot, const std::vector<Finding>& findings) {
   std::optional<TimePoint> next;
@@ -72,7 +66,7 @@ http::Response overview(const Service& service, const Ask& ask) {
   const QueueView view{service, ask.caller, false};
   Snapshot rest{.now = view.snapshot().now};
   const auto sent = std::chrono::steady_clock::now();
-  if (has_schedules(service)) rest.schedules = service.inspector.schedules();
+  if (service.store.capabilities().has(Feature::schedules)) rest.schedules = service.inspector.schedules();
   rest.answer = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - sent);
   std::erase_if(rest.schedules,
                 [&](const ScheduleInfo& each) { return !ask.caller.may_use(each.schedule.options.queue); });

@@ -25,11 +25,7 @@ void Outcomes::add(const Stat& stat) {
 }
 
 std::uint64_t backlog_of(const QueueInfo& queue) {
-  std::uint64_t backlog = 0;
-  for (const auto& [state, count] : queue.counts) {
-    if (state == State::pending || state == State::scheduled || state == State::retry) backlog += count;
-  }
-  return backlog;
+  return queue.count(State::pending) + queue.count(State::scheduled) + queue.count(State::retry);
 }
 
 std::vector<QueueInfo> queues_of(const Service& service, const Caller& caller) {
@@ -70,6 +66,9 @@ QueueView::QueueView(const Service& service, const Caller& caller, bool spark)
                 .workers = workers_of(service, caller)},
       findings_(not_fine(examine(snapshot_))),
       spark_(spark) {
+  for (const Finding& each : findings_) {
+    if (each.check == "queues" || each.check == "archive") warnings_[each.target].push_back(each);
+  }
   const auto minute = std::chrono::floor<std::chrono::minutes>(snapshot_.now);
   const TimePoint rates_from = minute - rate_minutes;
   first_minute_ = minute - std::chrono::minutes{spark_points - 1};
@@ -135,16 +134,13 @@ void QueueView::write(json::Writer& writer, const QueueInfo& queue) const {
   }
   writer.member("workers", serving);
   wire::member_object(writer, "slots", [&] {
-    const auto active = queue.counts.find(State::active);
-    writer.member("busy", active == queue.counts.end() ? std::uint64_t{0} : active->second);
+    writer.member("busy", queue.count(State::active));
     writer.member("total", slots);
   });
-  std::vector<Finding> warnings = findings_;
-  std::erase_if(warnings, [&](const Finding& each) {
-    return (each.check != "queues" && each.check != "archive") || each.target != queue.name;
-  });
+  const auto warnings = warnings_.find(queue.name);
   writer.key("warnings");
-  wire::write_array(writer, warnings, write_attention);
+  wire::write_array(writer, warnings == warnings_.end() ? std::vector<Finding>{} : warnings->second,
+                    write_attention);
   if (spark_) write_spark(writer, queue.name);
   writer.close('}');
 }

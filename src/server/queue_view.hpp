@@ -40,7 +40,8 @@ class QueueView {
 
   Snapshot snapshot_;
   std::vector<Finding> findings_;
-  TimePoint first_minute_{};  // Of those that the spark is of.
+  std::map<std::string, std::vector<Finding>> warnings_;  // Those of each queue.
+  TimePoint first_minute_{};                              // Of those that the spark is of.
   bool spark_;
   double rate_seconds_ = 1;
   std::map<std::string, Outcomes> recent_;                // By queue.

@@ -58,12 +58,6 @@ struct Shown {
   std::optional<Firing> last = {};  ///< The one of the last instant.
 };
 
-bool keeps_firings(const Service& service) {
-  const auto& limits = service.store.capabilities().limits;
-  const auto limit = limits.find(Feature::documents);
-  return limit == limits.end() || !limit->second.absent;
-}
-
 void find_tasks(const Service& service, std::span<const std::string> queues, std::span<Firing> firings) {
   std::vector<Ref> refs;
   for (std::size_t i = 0; i < firings.size(); ++i) refs.push_back({queues[i], firings[i].info.task});
@@ -78,7 +72,7 @@ std::vector<Shown> with_past(const Service& service, std::vector<ScheduleInfo> i
     ids.push_back(info.schedule.id);
     shown.push_back({std::move(info)});
   }
-  if (!keeps_firings(service)) return shown;
+  if (!service.store.capabilities().has(Feature::documents)) return shown;
   auto pasts = service.inspector.schedule_firings(ids);
   std::vector<std::string> queues;
   std::vector<Firing> lasts;

@@ -137,8 +137,7 @@ void write_queue_members(json::Writer& writer, const QueueInfo& queue) {
   member_object(writer, "counts", [&] {
     for (unsigned i = 1; i < state_count; ++i) {
       const State state{static_cast<std::uint8_t>(i)};
-      const auto found = queue.counts.find(state);
-      writer.member(to_string(state), found == queue.counts.end() ? std::uint64_t{0} : found->second);
+      writer.member(to_string(state), queue.count(state));
     }
   });
   writer.member("oldest_pending_ms", milliseconds(queue.oldest));
