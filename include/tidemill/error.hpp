@@ -9,7 +9,8 @@ namespace tidemill {
 /// Why an operation could not be carried out. The kinds are few on purpose: each one is a different thing
 /// for the caller to do.
 enum class ErrorKind : unsigned char {
-  unavailable,      ///< The store can't be reached or is overloaded; the same call may succeed later.
+  unavailable,      ///< The store can't be reached or can't work; the same call may succeed later.
+  timed_out,        ///< The call's time passed before the store got to it: nothing happened. Repeat it later.
   unknown_outcome,  ///< The connection died in mid-commit: it may or may not have happened.
   invalid,          ///< The request itself is wrong; repeating it can't help.
   conflict,         ///< Something with that key or id exists already.
@@ -29,7 +30,7 @@ class Error : public std::exception {
   const char* what() const noexcept override { return message_.c_str(); }
   ErrorKind kind() const noexcept { return kind_; }
   /// Whether the same call may succeed later, unchanged.
-  bool retryable() const noexcept { return kind_ == ErrorKind::unavailable; }
+  bool retryable() const noexcept { return kind_ == ErrorKind::unavailable || kind_ == ErrorKind::timed_out; }
 
  private:
   ErrorKind kind_;

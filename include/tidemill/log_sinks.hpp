@@ -33,6 +33,8 @@ struct LogFileOptions {
   std::size_t keep = 7;          ///< How many files that were put aside are kept; older ones are deleted.
   bool gzip = false;             ///< Compress those that were put aside, in a thread of its own.
   const Clock* clock = nullptr;  ///< Must outlive file and sinks; none: the machine's.
+
+  bool operator==(const LogFileOptions&) const = default;
 };
 
 /// Lines into a file, which is put aside when it has grown or aged enough (path.1 is the youngest, or

@@ -75,13 +75,16 @@ class Logs {
   std::optional<LogFile> statements_file_;
 };
 
-void reload(server::Server& server, const Arguments& arguments, const Log& log) {
-  if (arguments.config_file.empty()) {
-    log.warning("SIGHUP: there is no configuration file to read again");
-    return;
-  }
+config::Config read_again(const Arguments& arguments) {
+  if (arguments.config_file.empty())
+    throw Error{ErrorKind::invalid,
+                "there is no configuration file to read again: serve was started without --config"};
+  return configuration(arguments);
+}
+
+void reload(server::Server& server, const Log& log) {
   try {
-    server.reload(configuration(arguments));
+    server.reload();
   } catch (const Error& error) {
     log.error("the configuration was not taken over; the old one stays", {{"why", error.what()}});
   }
@@ -94,13 +97,14 @@ int serve(const Arguments& arguments, const Io& io) {
   const auto store = open_store({config.store}, Access::create);
   Logs logs{config.log};
   engine::ProcessSignals signals{engine::ProcessSignals::Hangup::caught};
-  server::Server server{*store, config, logs.log, logs.statements};
+  server::Server server{*store, config, [&arguments] { return read_again(arguments); }, logs.log,
+                        logs.statements};
   const std::string url = server.url();
   io.out << (url.empty() ? "running without an API\n" : fmt::format("listening on {}\n", url)) << std::flush;
   while (signals.wait() == 0) {
     if (!signals.take_hangup()) continue;
     logs.reopen();
-    reload(server, arguments, logs.log);
+    reload(server, logs.log);
   }
   logs.log.info("stopping");
   server.stop();

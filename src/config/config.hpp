@@ -68,6 +68,8 @@ struct Logging {
   bool source = false;                                 ///< File and line of the code that says it.
   bool statements = false;                             ///< What is asked of the store, at level debug.
   std::optional<LogFileOptions> statements_file = {};  ///< None: among the others.
+
+  bool operator==(const Logging&) const = default;
 };
 
 struct Config {

@@ -148,7 +148,7 @@ class Writer {
       if (entry->deadline > now) {
         live_.push_back(entry);
       } else {
-        fail(*entry, {ErrorKind::unavailable, "the time-out passed while the task waited for the store"});
+        fail(*entry, {ErrorKind::timed_out, "the time-out passed while the task waited for the store"});
       }
     }
     if (live_.empty()) return;

@@ -110,6 +110,8 @@ void Api::Impl::add_routes() {
   add_overview_route(routes, service);
   add_stat_routes(routes, service);
   add_port_routes(routes, service);
+  add_store_routes(routes, service);
+  if (options.control != nullptr) add_control_routes(routes, *options.control);
   events.add_routes(routes);
   metrics.add_routes(routes);
   add_reference_route(routes);

@@ -10,6 +10,7 @@
 
 #include "drivers/http/server.hpp"
 #include "server/access.hpp"
+#include "server/control.hpp"
 #include "server/meter.hpp"
 #include "server/routes.hpp"
 
@@ -24,6 +25,7 @@ struct ApiOptions {
   std::vector<std::string> hosts = {};
   std::shared_ptr<const Access> access = {};  ///< None: whoever reaches it may do all.
   const Meter* meter = nullptr;               ///< For /metrics and /readyz; must outlive the API.
+  Control* control = nullptr;                 ///< None: no routes for it. Must outlive the API.
   Log log = {};
 };
 

@@ -28,6 +28,8 @@ class Deliveries {
   void start() { worker_->start(); }
   /// What is in flight may finish, for the configured time; the rest goes back. May be called twice.
   void stop();
+  /// What is called now. May be called from any thread.
+  std::vector<http::Client::HostLoad> hosts() { return client_.load(); }
 
  private:
   http::Client client_;

@@ -60,6 +60,8 @@ constexpr std::array titles = {
     Title{"not_supported", "The store can't do that"},
     Title{"store_unavailable", "The store can't be reached",
           "Send the same request again in a moment; /readyz says when the store answers."},
+    Title{"store_timeout", "The store was busy with something else for all of the call's time",
+          "Nothing has happened: send the same request again in a moment."},
     Title{"shutting_down", "The server is stopping",
           "Send the same request again in a moment, to a server that runs."},
     Title{"unknown_outcome", "It may or may not have happened",
@@ -103,6 +105,8 @@ Problem to_problem(const Error& error) {
       return {501, "not_supported", error.what()};
     case ErrorKind::unavailable:
       return {503, "store_unavailable", error.what()};
+    case ErrorKind::timed_out:
+      return {504, "store_timeout", error.what()};
     case ErrorKind::closed:
       return {503, "shutting_down", error.what()};
     case ErrorKind::unknown_outcome:
@@ -160,7 +164,7 @@ http::Response to_response(const Problem& problem) {
   http::Response response{problem.status, std::string{problem_type}, {}, to_json(problem)};
   for (const auto& header : problem.headers) response.headers.push_back(header);
   if (problem.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
-  if (problem.status == 503) response.headers.emplace_back("Retry-After", "1");
+  if (problem.status == 503 || problem.status == 504) response.headers.emplace_back("Retry-After", "1");
   return response;
 }
 

@@ -51,7 +51,8 @@ std::vector<Finding> not_fine(std::vector<Finding> findings) {
 
 void write_attention(json::Writer& writer, const Finding& finding) {
   writer.open('{');
-  writer.member("code", finding.code);
+  writer.member("check", finding.check);
+  wire::member_text(writer, "code", finding.code);
   writer.member("level", to_string(finding.verdict));
   writer.member("text", finding.what);
   wire::member_text(writer, "advice", finding.advice);

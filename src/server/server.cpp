@@ -1,9 +1,9 @@
 #include "server/server.hpp"
 
 #include <algorithm>
+#include <mutex>
 #include <optional>
 #include <thread>
-#include <tuple>
 #include <vector>
 
 #include <fmt/format.h>
@@ -15,6 +15,8 @@
 
 #include "drivers/http/server.hpp"
 #include "server/api.hpp"
+#include "server/config_json.hpp"
+#include "server/control.hpp"
 #include "server/deliveries.hpp"
 #include "server/meter.hpp"
 #include "server/metered_store.hpp"
@@ -41,18 +43,21 @@ std::chrono::milliseconds whole(Duration duration) {
   return std::chrono::ceil<std::chrono::milliseconds>(duration);
 }
 
-/// The settings that differ, and that a running server can't change.
-std::string waiting_for_restart(const config::Config& now, const config::Config& next) {
-  const auto log = [](const config::Config& config) {
-    return std::tuple{config.log.level, config.log.format, config.log.source};
+/// A running server can't change these: `next` keeps those that are in force. Returns the names of those that
+/// differed.
+std::vector<std::string_view> keep_until_restart(const config::Config& now, config::Config& next) {
+  std::vector<std::string_view> kept;
+  const auto keep = [&](auto setting, std::string_view name) {
+    if (next.*setting == now.*setting) return;
+    next.*setting = now.*setting;
+    kept.push_back(name);
   };
-  std::vector<std::string_view> which;
-  if (next.store != now.store) which.emplace_back("store");
-  if (next.listen != now.listen) which.emplace_back("listen");
-  if (next.roles != now.roles) which.emplace_back("roles");
-  if (next.limits != now.limits) which.emplace_back("limits");
-  if (log(next) != log(now)) which.emplace_back("log");
-  return fmt::format("{}", fmt::join(which, ", "));
+  keep(&config::Config::store, "store");
+  keep(&config::Config::listen, "listen");
+  keep(&config::Config::roles, "roles");
+  keep(&config::Config::limits, "limits");
+  keep(&config::Config::log, "log");
+  return kept;
 }
 
 http::ServerOptions http_options(const config::Config& config, const config::Place& place) {
@@ -69,19 +74,31 @@ http::ServerOptions http_options(const config::Config& config, const config::Pla
 
 }  // namespace
 
-struct Server::Impl {
-  Impl(Store& s, config::Config c, Log l, Log statements)
-      : config(std::move(c)), log(std::move(l)), store(s, meter, std::move(statements)), inspector(store) {}
+struct Server::Impl final : Control {
+  Impl(Store& s, config::Config c, Read r, Log l, Log statements)
+      : config(std::move(c)),
+        read(std::move(r)),
+        log(std::move(l)),
+        store(s, meter, std::move(statements)),
+        inspector(store) {}
+
+  std::string configuration() const override;
+  std::vector<std::string_view> reload() override;
+  std::vector<http::Client::HostLoad> hosts() const override;
 
   void start_api();
   void check_routes(const config::Config& checked) const;
-  std::unique_ptr<Deliveries> make_deliveries(const config::Config& from);
+  std::shared_ptr<Deliveries> make_deliveries(const config::Config& from);
   void sync_schedules(const config::Config& from);
   void start_scheduler(const config::Config& from);
-  void replace_deliveries(std::unique_ptr<Deliveries> next);
+  void replace_deliveries(std::shared_ptr<Deliveries> next);
   void stop();
 
+  std::mutex reloading;      ///< Held for all of a reload. Guards `scheduler`, `replaced`, `stopping`.
+  mutable std::mutex mutex;  ///< Guards `config` and `deliveries`; nobody waits for anything with it.
+  bool stopping = false;
   config::Config config;
+  const Read read;
   const Log log;
   Meter meter;
   MeteredStore store;
@@ -89,7 +106,7 @@ struct Server::Impl {
   std::optional<config::Place> place;
   std::optional<Api> api;
   std::optional<http::Server> http;
-  std::unique_ptr<Deliveries> deliveries;
+  std::shared_ptr<Deliveries> deliveries;
   std::optional<Scheduler> scheduler;
   std::thread replaced;  ///< Stops the deliveries of the last configuration.
 };
@@ -97,8 +114,11 @@ struct Server::Impl {
 void Server::Impl::start_api() {
   place = config::parse_place(config.listen);
   config::check_reach(config);
-  ApiOptions options{
-      .tasks_max = config.limits.tasks_per_request, .access = access_of(config), .meter = &meter, .log = log};
+  ApiOptions options{.tasks_max = config.limits.tasks_per_request,
+                     .access = access_of(config),
+                     .meter = &meter,
+                     .control = this,
+                     .log = log};
   if (place->loopback) options.hosts = {"localhost", "127.0.0.1", "[::1]", place->host};
   api.emplace(store, std::move(options));
   check_routes(config);
@@ -124,9 +144,9 @@ void Server::Impl::check_routes(const config::Config& checked) const {
   }
 }
 
-std::unique_ptr<Deliveries> Server::Impl::make_deliveries(const config::Config& from) {
+std::shared_ptr<Deliveries> Server::Impl::make_deliveries(const config::Config& from) {
   if (!has_role(from, "worker") || from.deliveries.empty()) return nullptr;
-  return std::make_unique<Deliveries>(store, from, log);
+  return std::make_shared<Deliveries>(store, from, log);
 }
 
 void Server::Impl::sync_schedules(const config::Config& from) {
@@ -146,16 +166,62 @@ void Server::Impl::start_scheduler(const config::Config& from) {
   scheduler->start();
 }
 
-void Server::Impl::replace_deliveries(std::unique_ptr<Deliveries> next) {
+void Server::Impl::replace_deliveries(std::shared_ptr<Deliveries> next) {
   if (next) next->start();
   if (replaced.joinable()) replaced.join();
-  replaced = std::thread{[old = std::shared_ptr<Deliveries>{std::move(deliveries)}] {
+  {
+    const std::lock_guard lock{mutex};
+    deliveries.swap(next);
+  }
+  replaced = std::thread{[old = std::move(next)] {
     if (old) old->stop();
   }};
-  deliveries = std::move(next);
+}
+
+std::string Server::Impl::configuration() const {
+  const std::lock_guard lock{mutex};
+  return to_json(config);
+}
+
+std::vector<http::Client::HostLoad> Server::Impl::hosts() const {
+  std::shared_ptr<Deliveries> now;
+  {
+    const std::lock_guard lock{mutex};
+    now = deliveries;
+  }
+  return now ? now->hosts() : std::vector<http::Client::HostLoad>{};
+}
+
+std::vector<std::string_view> Server::Impl::reload() {
+  const std::lock_guard one_at_a_time{reloading};
+  if (stopping) throw Error{ErrorKind::closed, "the server is stopping"};
+  config::Config next = read();
+  if (api) check_routes(next);
+  if (place && !place->loopback && next.tokens.empty())
+    throw Error{ErrorKind::invalid, "tokens: the last one must not go while other machines reach the server"};
+  std::vector<std::string_view> waiting = keep_until_restart(config, next);
+  if (!waiting.empty()) {
+    log.warning("these settings stay as they are until a restart",
+                {{"settings", fmt::format("{}", fmt::join(waiting, ", "))}});
+  }
+  auto begun = make_deliveries(next);
+  sync_schedules(next);
+  if (api) api->set_access(access_of(next));
+  replace_deliveries(std::move(begun));
+  start_scheduler(next);
+  {
+    const std::lock_guard lock{mutex};
+    config = std::move(next);
+  }
+  log.info("the configuration was read again");
+  return waiting;
 }
 
 void Server::Impl::stop() {
+  {
+    const std::lock_guard after_a_reload{reloading};
+    stopping = true;
+  }
   if (api) api->drain();
   if (scheduler) scheduler->stop();
   if (http) http->stop(patience);
@@ -164,8 +230,9 @@ void Server::Impl::stop() {
   if (api) api->close();
 }
 
-Server::Server(Store& store, config::Config config, Log log, Log statements)
-    : impl_(std::make_unique<Impl>(store, std::move(config), std::move(log), std::move(statements))) {
+Server::Server(Store& store, config::Config config, Read read, Log log, Log statements)
+    : impl_(std::make_unique<Impl>(store, std::move(config), std::move(read), std::move(log),
+                                   std::move(statements))) {
   for (const Concern& each : impl_->store.concerns())
     impl_->log.warning(each.what, {{"advice", each.advice}});
   impl_->deliveries = impl_->make_deliveries(impl_->config);
@@ -184,23 +251,7 @@ std::string Server::url() const {
   return fmt::format("http://{}:{}", v6 ? "[" + host + "]" : host, impl_->http->port());
 }
 
-void Server::reload(config::Config config) {
-  Impl& it = *impl_;
-  if (it.api) it.check_routes(config);
-  if (const std::string which = waiting_for_restart(it.config, config); !which.empty())
-    it.log.warning("these settings stay as they are until a restart", {{"settings", which}});
-  if (it.place && !it.place->loopback && config.tokens.empty())
-    throw Error{ErrorKind::invalid, "tokens: the last one must not go while other machines reach the server"};
-  config.roles = it.config.roles;
-  auto next = it.make_deliveries(config);
-  it.sync_schedules(config);
-  if (it.api) it.api->set_access(access_of(config));
-  it.replace_deliveries(std::move(next));
-  it.start_scheduler(config);
-  it.config = std::move(config);
-  it.log.info("the configuration was read again");
-}
-
+void Server::reload() { (void)impl_->reload(); }
 void Server::stop() { impl_->stop(); }
 
 }  // namespace tidemill::server

@@ -32,6 +32,7 @@ struct Service {
 using Later = std::function<void(std::function<http::Response()>, const http::Answer&)>;
 
 class Waits;
+class Control;
 
 // One file each.
 void add_task_routes(Routes& routes, Service& service);
@@ -43,6 +44,8 @@ void add_worker_routes(Routes& routes, Service& service);
 void add_overview_route(Routes& routes, Service& service);
 void add_stat_routes(Routes& routes, Service& service);
 void add_port_routes(Routes& routes, Service& service);
+void add_store_routes(Routes& routes, Service& service);
+void add_control_routes(Routes& routes, Control& control);
 
 /// The parameters of the query that say which tasks, and some more.
 std::vector<std::string> with_filter(std::initializer_list<std::string> more);

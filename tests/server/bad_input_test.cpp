@@ -1,4 +1,6 @@
 // Requests that no well-meant client sends.
+#include <sqlite3.h>
+
 #include "server/serve_fixture.hpp"
 
 namespace tidemill::testing {
@@ -47,6 +49,19 @@ TEST_F(BadRequestTest, AProblemSaysWhatToDo) {
   EXPECT_THAT(get("/tasks?cursor=x").text("/hint"), ::testing::HasSubstr("without a cursor"));
   EXPECT_EQ(get("/problems/lease_lost").text("/hint").substr(0, 16), "Stop the handler");
   EXPECT_FALSE(get("/tasks/absent").has("/hint"));
+}
+
+TEST_F(BadRequestTest, AStoreThatIsBusyForAllOfTheTimeIsATimeOut) {
+  post("/tasks", R"({"kind":"k","id":"1"})");
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open((directory_ / "jobs.db").c_str(), &db), SQLITE_OK);
+  sqlite3_busy_timeout(db, 10'000);
+  EXPECT_EQ(sqlite3_exec(db, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
+  const Reply answer = post("/queues/default/pause");
+  sqlite3_close(db);
+  expect_problem(504, "store_timeout", answer);
+  EXPECT_EQ(answer.header("Retry-After"), "1");
+  EXPECT_EQ(post("/queues/default/pause").status, 204);
 }
 
 TEST_F(BadRequestTest, UnknownPathsAndMethodsAreRefused) {

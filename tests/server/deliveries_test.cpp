@@ -66,6 +66,19 @@ TEST_F(DeliveriesTest, ATaskIsDeliveredAndItsResultIsShown) {
   EXPECT_EQ(seen.header("tidemill-attempt"), "1");
 }
 
+TEST_F(DeliveriesTest, TheHostsThatAreCalledAreListed) {
+  keep_waiting();
+  deliver();
+  EXPECT_EQ(get("/deliveries/hosts").count("/items"), 0U);
+  post("/tasks", R"([{"kind":"mail:send"},{"kind":"mail:send"}])");
+  ASSERT_TRUE(eventually([&] { return calls_ == 2; }));
+  const Reply hosts = get("/deliveries/hosts");
+  ASSERT_EQ(hosts.count("/items"), 1U);
+  EXPECT_EQ(hosts.text("/items/0/host"), fmt::format("http://127.0.0.1:{}", receiver_.port()));
+  EXPECT_EQ(hosts.number("/items/0/in_flight"), 2);
+  EXPECT_EQ(hosts.number("/items/0/waiting"), 0);
+}
+
 TEST_F(DeliveriesTest, AFailedDeliveryIsTriedAgain) {
   answer_with([&](const http::Request&, const http::Answer& answer) {
     answer(calls_ < 3 ? text(500, "out of order") : text(200, "at last"));

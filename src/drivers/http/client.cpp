@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <deque>
+#include <future>
 #include <list>
 #include <mutex>
 #include <optional>
@@ -80,12 +81,14 @@ struct Client::Impl {
   // ---- From any thread
   void send(Call call, Done done);
   void cancel(std::uint64_t id);
+  std::vector<HostLoad> load();
   void stop();
   void wake() const;
 
   // ---- On the client's thread
   void run();
   bool take_inbox();
+  std::vector<HostLoad> loads() const;
   void accept(std::unique_ptr<Transfer> transfer);
   void offer(Host& host);
   void admit();
@@ -108,6 +111,7 @@ struct Client::Impl {
   std::mutex mutex;  // Guards up to `stopping`.
   std::vector<std::unique_ptr<Transfer>> inbox;
   std::vector<std::uint64_t> cancelled;
+  std::vector<std::promise<std::vector<HostLoad>>> asked;
   std::uint64_t next_id = 1;
   bool stopping = false;
 
@@ -168,6 +172,17 @@ void Client::Impl::cancel(std::uint64_t id) {
   wake();
 }
 
+std::vector<Client::HostLoad> Client::Impl::load() {
+  std::future<std::vector<HostLoad>> answer;
+  {
+    const std::lock_guard lock{mutex};
+    if (stopping) return {};
+    answer = asked.emplace_back().get_future();
+  }
+  wake();
+  return answer.get();
+}
+
 void Client::Impl::stop() {
   {
     const std::lock_guard lock{mutex};
@@ -197,18 +212,30 @@ void Client::Impl::run() {
 bool Client::Impl::take_inbox() {
   std::vector<std::unique_ptr<Transfer>> calls;
   std::vector<std::uint64_t> ids;
+  std::vector<std::promise<std::vector<HostLoad>>> questions;
+  bool end = false;
   {
     const std::lock_guard lock{mutex};
     calls.swap(inbox);
     ids.swap(cancelled);
-    if (stopping) {
-      for (std::unique_ptr<Transfer>& call : calls) transfers.emplace(call->id, std::move(call));
-      return false;
-    }
+    questions.swap(asked);
+    end = stopping;
+  }
+  for (auto& question : questions) question.set_value(loads());
+  if (end) {
+    for (std::unique_ptr<Transfer>& call : calls) transfers.emplace(call->id, std::move(call));
+    return false;
   }
   for (std::unique_ptr<Transfer>& call : calls) accept(std::move(call));
   for (const std::uint64_t id : ids) cancel_now(id);
   return true;
+}
+
+std::vector<Client::HostLoad> Client::Impl::loads() const {
+  std::vector<HostLoad> all;
+  for (const auto& [key, host] : hosts) all.push_back({key, host->in_flight, host->waiting.size()});
+  std::ranges::sort(all, {}, &HostLoad::host);
+  return all;
 }
 
 void Client::Impl::accept(std::unique_ptr<Transfer> transfer) {
@@ -369,6 +396,7 @@ int Client::Impl::set_timer(CURLM*, long milliseconds, Impl* self) noexcept {
 Client::Client(ClientOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 Client::~Client() = default;
 void Client::send(Call call, Done done) { impl_->send(std::move(call), std::move(done)); }
+std::vector<Client::HostLoad> Client::load() { return impl_->load(); }
 void Client::stop() { impl_->stop(); }
 
 }  // namespace tidemill::http

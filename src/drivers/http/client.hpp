@@ -69,6 +69,15 @@ class Client {
   /// in the caller's thread.
   void send(Call call, Done done);
 
+  /// Of each scheme, host and port that has calls now, by name: "https://example.com:443".
+  struct HostLoad {
+    std::string host = {};
+    std::size_t in_flight = 0;
+    std::size_t waiting = 0;
+  };
+  /// Waits for the client's thread, which never blocks; empty after `stop`. Not to be called from `done`.
+  std::vector<HostLoad> load();
+
   /// Ends all calls with an error; returns when all have been told. May be called twice.
   void stop();
 

@@ -77,6 +77,7 @@ ErrorKind kind_of(int status, std::string_view code) {
   if (code == "unknown_outcome" || code == "idempotency_in_progress") return ErrorKind::unknown_outcome;
   if (code == "conflict" || code == "unique_conflict") return ErrorKind::conflict;
   if (status == 501) return ErrorKind::unsupported;
+  if (status == 504) return ErrorKind::timed_out;
   return status >= 500 ? ErrorKind::unavailable : ErrorKind::invalid;
 }
 

@@ -46,7 +46,7 @@ Error to_error(const sqlite::Failure& failure, const std::string& path) {
   switch (failure.code()) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      return {ErrorKind::unavailable, text("stayed locked by another writer. If this thread has a "
+      return {ErrorKind::timed_out, text("stayed locked by another writer. If this thread has a "
                                            "transaction open on the same file, hand it "
                                            "over (enqueue(SqliteTransaction{db}, …)) or end it first; a call "
                                            "without it waits for itself")};
@@ -125,7 +125,7 @@ bool Lane::expire(std::vector<Operation*>& operations) const {
   const std::size_t expired = std::erase_if(operations, [&](Operation* operation) {
     if (operation->deadline == Steady::time_point{} || operation->deadline > now) return false;
     operation->error = std::make_exception_ptr(
-        Error{ErrorKind::unavailable,
+        Error{ErrorKind::timed_out,
               fmt::format("{} did not get to this call before its deadline", options_.path)});
     return true;
   });
