@@ -268,6 +268,39 @@ TEST_F(HttpServer, ARequestNamesOneHost) {
   EXPECT_EQ(requests(), 0U);
 }
 
+// Why: to a proxy before us the second line may be a header of its own (RFC 9112, section 5.2).
+TEST_F(HttpServer, HeadersGoOnOneLineEach) {
+  start();
+  for (const std::string_view fold : {"\r\n ", "\r\n\t", "\r\n  \t"}) {
+    EXPECT_THAT(ask(get("/", fmt::format("X-A: 1{}2\r\n", fold))), StartsWith("HTTP/1.1 400"));
+    EXPECT_THAT(ask(get("/", fmt::format("X-A:{}2\r\nX-B: 1\r\n", fold))), StartsWith("HTTP/1.1 400"));
+    EXPECT_THAT(ask(get("/", fmt::format("X-A: 1{}\r\n", fold))), StartsWith("HTTP/1.1 400"));
+    // Byte by byte, so that no reading sees the whole.
+    Peer slow{server->port()};
+    for (const char c : get("/", fmt::format("X-A: 1{}2\r\n", fold))) slow.send({&c, 1});
+    EXPECT_THAT(slow.response(), StartsWith("HTTP/1.1 400"));
+  }
+  EXPECT_EQ(requests(), 0U);
+  EXPECT_THAT(ask(get("/", "X-A: 1\r\n") + "\r\n \r\n"), StartsWith("HTTP/1.1 200"));
+}
+
+// RFC 9112, section 3.2.2: what a client sends to a proxy.
+TEST_F(HttpServer, ATargetMayBeAWholeUrl) {
+  start();
+  EXPECT_THAT(ask("GET http://a.example:81/x/y?b=c HTTP/1.1\r\nHost: other\r\n\r\n"),
+              HasSubstr("GET /x/y b=c"));
+  EXPECT_THAT(ask("GET HTTP://a.example HTTP/1.1\r\nHost: other\r\n\r\n"), HasSubstr("GET /  "));
+  EXPECT_THAT(ask("GET https://[::1]:8?b=c HTTP/1.1\r\n\r\n"), HasSubstr("GET / b=c"));
+  for (const char* const wrong : {"http://", "http:///x", "http://user@a.example/x", "http://?x"})
+    EXPECT_THAT(ask(fmt::format("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", wrong)), StartsWith("HTTP/1.1 400"));
+  const std::lock_guard lock{mutex};
+  ASSERT_EQ(seen.size(), 3U);
+  EXPECT_EQ(seen[0].header("host"), "a.example:81");
+  EXPECT_EQ(std::ranges::count(seen[0].headers, "host", &Headers::value_type::first), 1);
+  EXPECT_EQ(seen[1].header("host"), "a.example");
+  EXPECT_EQ(seen[2].header("host"), "[::1]:8");
+}
+
 TEST_F(HttpServer, WhatComesAfterChunksIsNoHeader) {
   start();
   EXPECT_THAT(ask("POST /c HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n"

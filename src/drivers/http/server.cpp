@@ -22,6 +22,7 @@
 #include <pthread.h>
 
 #include "drivers/http/content_coding.hpp"
+#include "drivers/http/request_target.hpp"
 
 namespace tidemill::http {
 
@@ -39,12 +40,7 @@ constexpr std::size_t whole_read_size = 65'536;
 constexpr auto linger_for = std::chrono::seconds{2};
 constexpr auto accept_pause = std::chrono::milliseconds{50};
 
-std::string lower(beast::string_view text) {
-  std::string result{text};
-  std::transform(result.begin(), result.end(), result.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return result;
-}
+std::string lower(beast::string_view text) { return lower_case({text.data(), text.size()}); }
 
 struct Refused {
   int status;
@@ -57,12 +53,12 @@ Refused refused(beast::error_code error) {
     return {431, "the headers are too large"};
   if (error == bh::error::bad_transfer_encoding || error == bh::error::bad_content_length)
     return {400, "where the body ends is said by one Content-Length, or by Transfer-Encoding: chunked"};
+  if (error == bh::error::bad_obs_fold) return {400, "a header goes on over several lines; write it on one"};
+  if (error == bh::error::bad_target) return {400, "the target is no path, and no URL of a host"};
   return {400, "this is no HTTP/1.1 request"};
 }
 
 }  // namespace
-
-std::string_view Request::header(std::string_view name) const { return find_header(headers, name); }
 
 // ---- Connection
 
@@ -118,6 +114,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void limit(std::chrono::milliseconds longest);
   void await_request();
   void read_header();
+  void parse_header();
   void read_body();
   void handle();
   void send(Response&& response);
@@ -139,7 +136,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const std::string peer_;
   beast::flat_buffer buffer_;  // Bounded, as what stands between and after chunks has no limit of its own.
   std::optional<Parser> parser_;
-  Headers headers_;  // Of the request that is read.
+  Headers headers_;       // Of the request that is read.
+  RequestTarget target_;  // Likewise.
   std::optional<Message> message_;
   std::shared_ptr<Stream> streamed_;
   std::string chunk_;  // On its way.
@@ -180,11 +178,23 @@ void Connection::read_header() {
   parser_->header_limit(server_.options.headers_max);
   parser_->body_limit(server_.options.body_max);
   limit(server_.options.headers_timeout);
-  bh::async_read_header(stream_, buffer_, *parser_,
-                        [self = shared_from_this()](beast::error_code error, std::size_t) {
-                          if (error) return self->refuse(error);
-                          self->read_body();
-                        });
+  parse_header();
+}
+
+void Connection::parse_header() {
+  beast::error_code error;
+  const auto unread = buffer_.data();
+  const std::size_t parsed = unread.size() == 0 ? 0 : parser_->put(unread, error);
+  if (is_folded({static_cast<const char*>(unread.data()), parsed})) error = bh::error::bad_obs_fold;
+  buffer_.consume(parsed);
+  if (error && error != bh::error::need_more) return refuse(error);
+  if (parser_->is_header_done()) return read_body();
+  stream_.async_read_some(buffer_.prepare(read_size),
+                          [self = shared_from_this()](beast::error_code failure, std::size_t bytes) {
+                            if (failure) return self->refuse(failure);
+                            self->buffer_.commit(bytes);
+                            self->parse_header();
+                          });
 }
 
 void Connection::read_body() {
@@ -203,6 +213,14 @@ void Connection::read_body() {
   headers_.clear();
   for (const auto& field : head)
     headers_.emplace_back(lower(field.name_string()), std::string{field.value()});
+  auto target = parse_request_target({head.target().data(), head.target().size()});
+  if (!target) return refuse(bh::error::bad_target);
+  target_ = std::move(*target);
+  if (!target_.host.empty()) {
+    // What the header says does not count then.
+    std::erase_if(headers_, [](const auto& header) { return header.first == "host"; });
+    headers_.emplace_back("host", target_.host);
+  }
   if (parser_->is_done()) return handle();
   limit(server_.options.body_timeout);
   const auto read = [self = shared_from_this()](beast::error_code error, std::size_t) {
@@ -229,10 +247,8 @@ void Connection::handle() {
   keep_ = message.keep_alive();
   Request request;
   request.method = std::string{message.method_string()};
-  const std::string_view target{message.target().data(), message.target().size()};
-  const auto mark = target.find('?');
-  request.path = target.substr(0, mark);
-  if (mark != std::string_view::npos) request.query = target.substr(mark + 1);
+  request.path = std::move(target_.path);
+  request.query = std::move(target_.query);
   request.headers = std::move(headers_);
   request.body = std::move(message.body());
   request.peer = peer_;
@@ -363,7 +379,8 @@ void Connection::end_stream() {
 /// The connection ends, as nobody can tell where the next request would begin.
 void Connection::refuse(beast::error_code error) {
   const bool left = error == bh::error::end_of_stream || error == bh::error::partial_message ||
-                    error == asio::error::connection_reset || error == asio::error::operation_aborted;
+                    error == asio::error::eof || error == asio::error::connection_reset ||
+                    error == asio::error::operation_aborted;
   if (left && !timed_out_) return close();
   const Refused why = timed_out_ ? Refused{408, "the request did not come in time"} : refused(error);
   keep_ = false;

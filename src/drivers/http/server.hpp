@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -26,7 +27,10 @@ struct Request {
   std::string peer = {};   ///< The other side's address, without its port.
 
   /// The first one of that name (given in lower case); empty when there is none.
-  std::string_view header(std::string_view name) const;
+  std::string_view header(std::string_view name) const { return find_header(headers, name); }
+  bool has_header(std::string_view name) const {
+    return std::any_of(headers.begin(), headers.end(), [&](const auto& each) { return each.first == name; });
+  }
 };
 
 /// The body of an answer that has no end yet: what is written goes out at once, in the order it was written.
