@@ -44,11 +44,14 @@ void refuse_server(std::string_view url, std::string_view command) {
                   command)};
 }
 
+void refuse_memory(std::string_view url) {
+  if (!url.starts_with("memory:")) return;
+  throw Usage{"a store in memory ends with this command; write for instance --store sqlite:jobs.db"};
+}
+
 std::unique_ptr<Store> open_store(const StoreOption& store, Access access) {
   const std::string url = url_of(store);
-  if (url.rfind("memory:", 0) == 0) {
-    throw Usage{"a store in memory ends with this command; write for instance --store sqlite:jobs.db"};
-  }
+  refuse_memory(url);
   if (is_server_url(url)) return open_server(url);
   return open(url, {.migrate = access == Access::create});
 }

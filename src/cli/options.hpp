@@ -32,6 +32,8 @@ enum class Access : unsigned char {
 std::string url_of(const StoreOption& store);
 /// Throws Usage when it is the URL of a server, which `command` can't work on.
 void refuse_server(std::string_view url, std::string_view command);
+/// Throws Usage for a store that ends with this process.
+void refuse_memory(std::string_view url);
 /// Refuses stores that end with this process. A URL of http: or https: is a server's.
 std::unique_ptr<Store> open_store(const StoreOption& store, Access access);
 

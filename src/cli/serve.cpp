@@ -54,12 +54,14 @@ class Logs {
     if (logging.statements_file) statements_file_.emplace(*logging.statements_file);
     const LogSink sink = file_ ? file_->sink() : stderr_sink(logging.format);
     log = Log{sink, logging.level};
-    if (logging.source) log = log.with_source();
     if (statements_file_) {
       statements = Log{statements_file_->sink(), Level::debug};
     } else if (logging.statements) {
       statements = Log{sink, Level::debug};
     }
+    if (!logging.source) return;
+    log = log.with_source();
+    statements = statements.with_source();
   }
 
   void reopen() {

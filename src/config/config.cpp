@@ -130,6 +130,16 @@ constexpr std::array top_settings = {
 
 }  // namespace
 
+std::vector<std::string> secret_variables(const Config& config) {
+  std::vector<std::string> names;
+  for (const Token& token : config.tokens) {
+    if (!token.secret_variable.empty()) names.push_back(token.secret_variable);
+  }
+  for (const Delivery& delivery : config.deliveries)
+    names.insert(names.end(), delivery.secret_variables.begin(), delivery.secret_variables.end());
+  return names;
+}
+
 Place parse_place(const std::string& text) {
   const std::size_t colon = text.rfind(':');
   if (colon == std::string::npos || colon == 0) {

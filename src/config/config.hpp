@@ -24,6 +24,7 @@ struct Token {
   std::string name = {};
   Role role = Role::viewer;
   std::string secret_sha256 = {};        ///< In hexadecimal, lower case.
+  std::string secret_variable = {};      ///< Of the environment, that it comes from; empty: it doesn't.
   std::vector<std::string> queues = {};  ///< Globs such as "mail" or "img:*"; none: all queues.
   std::int64_t requests_per_minute = 0;  ///< Zero: any number.
 };
@@ -33,6 +34,7 @@ struct Delivery {
   std::optional<deliver::HttpDelivery> http = {};  ///< One of these two is there.
   std::optional<deliver::CommandDelivery> command = {};
   std::optional<RetryPolicy> retry = {};
+  std::vector<std::string> secret_variables = {};  ///< Of the environment, that its secrets come from.
 };
 
 struct Outgoing {
@@ -90,6 +92,9 @@ struct Config {
   std::optional<ScheduleFile> schedule_file = {};       ///< Of which `schedules` are what was read.
   Logging log = {};
 };
+
+/// The variables of the environment that hold the configuration's secrets: commands don't find them.
+std::vector<std::string> secret_variables(const Config& config);
 
 /// Where a server listens.
 struct Place {

@@ -14,24 +14,30 @@ using namespace std::chrono_literals;
 using deliver::CommandDelivery;
 using deliver::HttpDelivery;
 
-void read_secrets(HttpDelivery& http, const Node& node) {
-  if (node.is_scalar()) {
-    http.secrets = {node.text()};
-    return;
-  }
-  for (const Node& each : node.elements()) http.secrets.push_back(read_secret(each));
+std::string secret_of(Delivery& delivery, const Node& node) {
+  Secret secret = read_secret(node);
+  if (!secret.variable.empty()) delivery.secret_variables.push_back(std::move(secret.variable));
+  return std::move(secret.text);
 }
 
-using Http = Setting<HttpDelivery>;
+void read_secrets(Delivery& delivery, const Node& node) {
+  if (node.is_scalar()) {
+    delivery.http->secrets = {node.text()};
+    return;
+  }
+  for (const Node& each : node.elements()) delivery.http->secrets.push_back(secret_of(delivery, each));
+}
+
+using Each = Setting<Delivery>;
 constexpr std::array http_settings = {
-    Http{"url", [](HttpDelivery& d, const Node& n) { d.url = n.text(); }},
-    Http{"method", [](HttpDelivery& d, const Node& n) { d.method = n.text(); }},
-    Http{"headers", [](HttpDelivery& d, const Node& n) { d.headers = n.text_map(); }},
-    Http{"body", [](HttpDelivery& d, const Node& n) { d.body = n.text(); }},
-    Http{"secrets", read_secrets},
-    Http{"timeout", [](HttpDelivery& d, const Node& n) { d.timeout = n.duration(1ms, 1h); }},
-    Http{"response_max",
-         [](HttpDelivery& d, const Node& n) { d.response_bytes_max = n.size(0, 16U << 20U); }},
+    Each{"url", [](Delivery& d, const Node& n) { d.http->url = n.text(); }},
+    Each{"method", [](Delivery& d, const Node& n) { d.http->method = n.text(); }},
+    Each{"headers", [](Delivery& d, const Node& n) { d.http->headers = n.text_map(); }},
+    Each{"body", [](Delivery& d, const Node& n) { d.http->body = n.text(); }},
+    Each{"secrets", read_secrets},
+    Each{"timeout", [](Delivery& d, const Node& n) { d.http->timeout = n.duration(1ms, 1h); }},
+    Each{"response_max",
+         [](Delivery& d, const Node& n) { d.http->response_bytes_max = n.size(0, 16U << 20U); }},
 };
 
 void read_http(Delivery& delivery, const Node& node) {
@@ -39,30 +45,37 @@ void read_http(Delivery& delivery, const Node& node) {
   if (node.is_scalar()) {
     http.url = node.text();
   } else {
-    read_settings<HttpDelivery>(node, http, http_settings);
+    read_settings<Delivery>(node, delivery, http_settings);
   }
-  if (http.url.empty())
+  HttpDelivery rest = http;
+  if (http.url.empty()) {
     node.wrong("has no url");
-  else
-    node.checked([&] { deliver::check(http); });
+    rest.url = "http://localhost/";
+  }
+  for (const std::string& fault : deliver::faults_of(rest)) node.wrong(fault);
 }
 
-using Command = Setting<CommandDelivery>;
+/// Values are texts or secrets.
+void read_environment(Delivery& delivery, const Node& node) {
+  for (const auto& [name, value] : node.members())
+    delivery.command->environment[name] = secret_of(delivery, value);
+}
+
 constexpr std::array command_settings = {
-    Command{"argv", [](CommandDelivery& d, const Node& n) { d.argv = n.texts(); }},
-    Command{"shell", [](CommandDelivery& d, const Node& n) { d.shell = n.text(); }},
-    Command{"environment", [](CommandDelivery& d, const Node& n) { d.environment = n.text_map(); }},
-    Command{"directory", [](CommandDelivery& d, const Node& n) { d.directory = n.text(); }},
-    Command{"output_max",
-            [](CommandDelivery& d, const Node& n) { d.output_bytes_max = n.size(0, 16U << 20U); }},
-    Command{"grace", [](CommandDelivery& d, const Node& n) { d.grace = n.duration(); }},
-    Command{"snooze", [](CommandDelivery& d, const Node& n) { d.snooze = n.duration(1ms); }},
-    Command{"memory_max", [](CommandDelivery& d, const Node& n) { d.memory_bytes_max = n.size(1U << 20U); }},
-    Command{"cpu_max", [](CommandDelivery& d, const Node& n) { d.cpu_max = n.duration(1s); }},
-    Command{"files_max",
-            [](CommandDelivery& d, const Node& n) {
-              d.files_max = static_cast<std::size_t>(n.integer(8, 1'000'000));
-            }},
+    Each{"argv", [](Delivery& d, const Node& n) { d.command->argv = n.texts(); }},
+    Each{"shell", [](Delivery& d, const Node& n) { d.command->shell = n.text(); }},
+    Each{"environment", read_environment},
+    Each{"directory", [](Delivery& d, const Node& n) { d.command->directory = n.text(); }},
+    Each{"output_max",
+         [](Delivery& d, const Node& n) { d.command->output_bytes_max = n.size(0, 16U << 20U); }},
+    Each{"grace", [](Delivery& d, const Node& n) { d.command->grace = n.duration(); }},
+    Each{"snooze", [](Delivery& d, const Node& n) { d.command->snooze = n.duration(1ms); }},
+    Each{"memory_max", [](Delivery& d, const Node& n) { d.command->memory_bytes_max = n.size(1U << 20U); }},
+    Each{"cpu_max", [](Delivery& d, const Node& n) { d.command->cpu_max = n.duration(1s); }},
+    Each{"files_max",
+         [](Delivery& d, const Node& n) {
+           d.command->files_max = static_cast<std::size_t>(n.integer(8, 1'000'000));
+         }},
 };
 
 void read_command(Delivery& delivery, const Node& node) {
@@ -72,12 +85,11 @@ void read_command(Delivery& delivery, const Node& node) {
   } else if (node.is_list()) {
     command.argv = node.texts();
   } else {
-    read_settings<CommandDelivery>(node, command, command_settings);
+    read_settings<Delivery>(node, delivery, command_settings);
   }
   if (command.argv.empty() == command.shell.empty()) node.wrong("needs one of argv and shell");
 }
 
-using Each = Setting<Delivery>;
 constexpr std::array delivery_settings = {
     Each{"kinds", [](Delivery& d, const Node& n) { d.kinds = n.texts(); }},
     Each{"http", read_http},

@@ -29,11 +29,14 @@ void read_role(Token& token, const Node& node) {
   }
 }
 
-void set_secret(Token& token, const Node& node, const std::string& secret) {
+void set_secret(Token& token, const Node& node, const Secret& secret) {
   if (!token.secret_sha256.empty()) node.wrong("this token has a secret already");
-  if (secret.size() < secret_least)
-    node.wrong(fmt::format("the secret has {} characters; {} are the least", secret.size(), secret_least));
-  token.secret_sha256 = sha256_hex(secret);
+  if (secret.text.size() < secret_least) {
+    node.wrong(
+        fmt::format("the secret has {} characters; {} are the least", secret.text.size(), secret_least));
+  }
+  token.secret_sha256 = sha256_hex(secret.text);
+  token.secret_variable = secret.variable;
 }
 
 void set_digest(Token& token, const Node& node) {
@@ -44,11 +47,12 @@ void set_digest(Token& token, const Node& node) {
     node.wrong("must be 64 hexadecimal digits in lower case, as `printf %s SECRET | sha256sum` prints");
 }
 
-std::string environment(const Node& node, const std::string& name) {
+Secret environment(const Node& node) {
+  const std::string name = node.text();
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here sets it.
   const char* const value = std::getenv(name.c_str());
   if (value == nullptr) node.wrong(fmt::format("the environment has no variable {}", name));
-  return value == nullptr ? "" : value;
+  return {value == nullptr ? "" : value, name};
 }
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find_first_of("\r\n")); }
@@ -59,9 +63,9 @@ constexpr std::array token_settings = {
     Each{"role", read_role},
     Each{"secret_sha256", set_digest},
     Each{"secret", [](Token& t, const Node& n) { set_secret(t, n, read_secret(n)); }},
-    Each{"secret_env", [](Token& t, const Node& n) { set_secret(t, n, environment(n, n.text())); }},
+    Each{"secret_env", [](Token& t, const Node& n) { set_secret(t, n, environment(n)); }},
     Each{"secret_file",
-         [](Token& t, const Node& n) { set_secret(t, n, first_line(read_file_beside(n, n.text()))); }},
+         [](Token& t, const Node& n) { set_secret(t, n, {first_line(read_file_beside(n, n.text()))}); }},
     Each{"requests_per_minute",
          [](Token& t, const Node& n) { t.requests_per_minute = n.integer(1, requests_most); }},
     Each{"queues", [](Token& t, const Node& n) { t.queues = n.texts(); }},
@@ -81,15 +85,15 @@ std::string read_file_beside(const Node& node, const std::string& path) {
   return {};
 }
 
-std::string read_secret(const Node& node) {
-  if (node.is_scalar()) return node.text();
-  using Source = Setting<std::string>;
+Secret read_secret(const Node& node) {
+  if (node.is_scalar()) return {node.text()};
+  using Source = Setting<Secret>;
   static constexpr std::array sources = {
-      Source{"env", [](std::string& s, const Node& n) { s = environment(n, n.text()); }},
-      Source{"file", [](std::string& s, const Node& n) { s = first_line(read_file_beside(n, n.text())); }},
+      Source{"env", [](Secret& s, const Node& n) { s = environment(n); }},
+      Source{"file", [](Secret& s, const Node& n) { s = {first_line(read_file_beside(n, n.text()))}; }},
   };
-  std::string secret;
-  read_settings<std::string>(node, secret, sources);
+  Secret secret;
+  read_settings<Secret>(node, secret, sources);
   return secret;
 }
 

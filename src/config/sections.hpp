@@ -18,8 +18,12 @@ void read_deliveries(Config& config, const Node& node);
 void read_schedules(Config& config, const Node& node);
 void read_logging(Config& config, const Node& node);
 
+struct Secret {
+  std::string text = {};
+  std::string variable = {};  ///< Of the environment, that it comes from; empty: it doesn't.
+};
 /// A secret: a text, {env: VARIABLE} or {file: PATH}, whose first line it is. Empty after a mistake.
-std::string read_secret(const Node& node);
+Secret read_secret(const Node& node);
 /// Where a file is that the configuration names: beside it, unless the path begins with '/'.
 std::filesystem::path beside(const Node& node, const std::string& path);
 /// The whole file; a path that doesn't begin with '/' is looked for beside the configuration. Empty after a

@@ -1,7 +1,7 @@
 // How a task begins: the checks and defaults of an enqueue.
 
-#include <array>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -20,38 +20,44 @@ constexpr Duration duration_max = std::chrono::hours{24 * 366 * 100};
 
 [[noreturn]] void refuse(std::string message) { throw Error{ErrorKind::invalid, std::move(message)}; }
 
-void check_range(std::string_view what, std::int64_t value, std::int64_t least, std::int64_t most) {
-  if (value < least || value > most)
-    refuse(fmt::format("{} is {}; it must be from {} to {}", what, value, least, most));
+/// What is wrong with a name; empty: nothing.
+std::string fault_of_name(std::string_view what, std::string_view name) {
+  if (name.empty()) return fmt::format("the {} is empty; give it a name such as \"mail\"", what);
+  if (name.size() > name_bytes_max) {
+    return fmt::format("the {} \"{}…\" has {} bytes; {} are allowed", what, name.substr(0, 40), name.size(),
+                       name_bytes_max);
+  }
+  for (const char c : name) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      return fmt::format("the {} has a control character (byte {:#04x}); use printable characters", what,
+                         static_cast<unsigned char>(c));
+    }
+  }
+  if (name.front() == ' ' || name.back() == ' ')
+    return fmt::format("the {} \"{}\" begins or ends with a blank", what, name);
+  return {};
 }
 
-void check_duration(std::string_view what, Duration value) {
-  if (value < Duration::zero()) refuse(fmt::format("{} is negative", what));
-  if (value > duration_max) refuse(fmt::format("{} is more than a hundred years", what));
-}
+/// Collects what is wrong.
+class Faults {
+ public:
+  void add(std::string fault) { all_.push_back(std::move(fault)); }
+  void name(std::string_view what, std::string_view name) {
+    if (std::string fault = fault_of_name(what, name); !fault.empty()) add(std::move(fault));
+  }
+  void range(std::string_view what, std::int64_t value, std::int64_t least, std::int64_t most) {
+    if (value < least || value > most)
+      add(fmt::format("{} is {}; it must be from {} to {}", what, value, least, most));
+  }
+  void duration(std::string_view what, Duration value) {
+    if (value < Duration::zero()) add(fmt::format("{} is negative", what));
+    if (value > duration_max) add(fmt::format("{} is more than a hundred years", what));
+  }
+  std::vector<std::string> take() && { return std::move(all_); }
 
-void check_options(const EnqueueOptions& options) {
-  check_name("queue", options.queue);
-  if (!options.id.empty()) check_name("id", options.id);
-  if (!options.group.empty()) check_name("group", options.group);
-  check_duration("delay", options.delay);
-  check_duration("timeout", options.timeout);
-  check_duration("retention", options.retention);
-  if (options.run_at && options.delay != Duration::zero())
-    refuse("delay and run_at are both given; give one of them");
-  check_range("priority", options.priority, -100, 100);
-  check_range("retries_max", options.retries_max, 0, 10'000);
-  check_range("crashes_max", options.crashes_max, 0, 1'000);
-  if (!options.group.empty() && (options.run_at || options.delay != Duration::zero() || options.held)) {
-    refuse("a task of a group can't have a delay or start as held");
-  }
-  if (!options.unique) return;
-  check_duration("the unique window", options.unique->window);
-  if (options.unique->outlives_task && options.unique->window == Duration::zero()) {
-    refuse("a unique key that outlives its task needs a window");
-  }
-  if (options.unique->key.size() > 1024) refuse("the unique key has more than 1024 bytes");
-}
+ private:
+  std::vector<std::string> all_;
+};
 
 State first_state(const EnqueueOptions& options) {
   if (options.held) return State::held;
@@ -75,19 +81,34 @@ std::string key_of(std::string_view kind, std::string_view payload) {
 }
 
 void check_name(std::string_view what, std::string_view name) {
-  if (name.empty()) refuse(fmt::format("the {} is empty; give it a name such as \"mail\"", what));
-  if (name.size() > name_bytes_max) {
-    refuse(fmt::format("the {} \"{}…\" has {} bytes; {} are allowed", what, name.substr(0, 40), name.size(),
-                       name_bytes_max));
+  if (std::string fault = fault_of_name(what, name); !fault.empty()) refuse(std::move(fault));
+}
+
+std::vector<std::string> faults_of(std::string_view kind, const EnqueueOptions& options) {
+  Faults faults;
+  faults.name("kind", kind);
+  faults.name("queue", options.queue);
+  if (!options.id.empty()) faults.name("id", options.id);
+  if (!options.group.empty()) faults.name("group", options.group);
+  faults.duration("delay", options.delay);
+  faults.duration("timeout", options.timeout);
+  faults.duration("retention", options.retention);
+  if (options.run_at && options.delay != Duration::zero())
+    faults.add("delay and run_at are both given; give one of them");
+  faults.range("priority", options.priority, -100, 100);
+  faults.range("retries_max", options.retries_max, 0, 10'000);
+  faults.range("crashes_max", options.crashes_max, 0, 1'000);
+  if (!options.group.empty() && (options.run_at || options.delay != Duration::zero() || options.held)) {
+    faults.add("a task of a group can't have a delay or start as held");
   }
-  for (const char c : name) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      refuse(fmt::format("the {} has a control character (byte {:#04x}); use printable characters", what,
-                         static_cast<unsigned char>(c)));
-    }
+  if (options.unique) {
+    faults.duration("the unique window", options.unique->window);
+    if (options.unique->outlives_task && options.unique->window == Duration::zero())
+      faults.add("a unique key that outlives its task needs a window");
+    if (options.unique->key.size() > 1024) faults.add("the unique key has more than 1024 bytes");
   }
-  if (name.front() == ' ' || name.back() == ' ')
-    refuse(fmt::format("the {} \"{}\" begins or ends with a blank", what, name));
+  for (const auto& [name, value] : options.headers) faults.name("header's name", name);
+  return std::move(faults).take();
 }
 
 void require(const Capabilities& capabilities, Feature feature) {
@@ -100,17 +121,13 @@ void check_queue_name(std::string_view queue) { check_name("queue", queue); }
 
 Task admit(std::string_view kind, std::string payload, const EnqueueOptions& options,
            const Capabilities& capabilities) {
-  check_name("kind", kind);
-  check_options(options);
+  if (auto faults = faults_of(kind, options); !faults.empty()) refuse(std::move(faults.front()));
   if (options.unique) require(capabilities, Feature::unique);
   if (options.run_at || options.delay > Duration::zero()) require(capabilities, Feature::delay);
   if (options.held) require(capabilities, Feature::hold);
   if (!options.group.empty()) require(capabilities, Feature::groups);
   std::size_t size = kind.size() + payload.size();
-  for (const auto& [name, value] : options.headers) {
-    check_name("header's name", name);
-    size += name.size() + value.size();
-  }
+  for (const auto& [name, value] : options.headers) size += name.size() + value.size();
   if (size > capabilities.task_bytes_max) {
     refuse(
         fmt::format("payload and headers have {} bytes; this store takes {} a task: put the data elsewhere "

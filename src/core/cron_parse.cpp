@@ -132,8 +132,8 @@ void Parser::fail_here(const std::string& right) const {
 
 CronSpec Parser::parse() {
   if (spec_.size() > spec_bytes_max) {
-    throw Error{ErrorKind::invalid,
-                fmt::format("cron spec: it has {} bytes; {} are allowed", spec_.size(), spec_bytes_max)};
+    throw CronError{spec_bytes_max + 1,
+                    fmt::format("cron spec: it has {} bytes; {} are allowed", spec_.size(), spec_bytes_max)};
   }
   skip_spaces();
   for (const std::string_view prefix : {"CRON_TZ=", "TZ="}) {

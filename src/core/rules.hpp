@@ -30,6 +30,8 @@ Task admit(std::string_view kind, std::string payload, const EnqueueOptions& opt
 
 /// What `Capabilities::task_bytes_max` bounds: kind, payload and headers.
 std::size_t bytes_of(const Task& task) noexcept;
+/// All that `admit` would refuse of these, but for what the store can't do.
+std::vector<std::string> faults_of(std::string_view kind, const EnqueueOptions& options);
 /// What is wrong with a task that a store is to take in, of at most so many bytes; empty: nothing.
 std::string fault_of(const Task& task, std::size_t bytes_max);
 /// The unique key of a task that names none: of one length, whatever kind and payload; SHA-256, as two that

@@ -31,10 +31,6 @@ std::uint64_t hash(std::string_view id, TimePoint instant) {
   return value ^ (value >> 31U);
 }
 
-[[noreturn]] void refuse(const Schedule& schedule, std::string_view why) {
-  throw Error{ErrorKind::invalid, fmt::format("schedule \"{}\": {}", schedule.id, why)};
-}
-
 }  // namespace
 
 ScheduleRule::ScheduleRule(Schedule schedule) : schedule_(std::move(schedule)), cron_(parse_spec(schedule_)) {
@@ -154,18 +150,45 @@ std::string made_id(const Schedule& schedule) {
   return sha256_hex(text).substr(0, digits);
 }
 
-void check(const Schedule& schedule, const Capabilities& capabilities) {
-  rules::check_name("schedule's id", schedule.id);
-  if (schedule.jitter < Duration::zero() || schedule.jitter > jitter_max) {
-    refuse(schedule, "jitter must be from zero to 24 hours");
-  }
-  if (!schedule.options.id.empty()) refuse(schedule, "options.id must be empty: each firing is a new task");
-  if (schedule.options.run_at) refuse(schedule, "options.run_at must be empty: the spec says when");
+void check_spec(const Schedule& schedule) {
+  const Cron cron = parse_spec(schedule);
+  // A spec names no year: what does not come within ten of them never comes.
+  if (cron.next(TimePoint{})) return;
+  throw CronError{1,
+                  fmt::format("\"{}\" never fires, as its months have no such day; L is a month's last day",
+                              schedule.spec)};
+}
+
+std::vector<std::string> faults_of(const Schedule& schedule) {
+  std::vector<std::string> faults;
+  const auto own = [&](std::string_view why) {
+    faults.push_back(fmt::format("schedule \"{}\": {}", schedule.id, why));
+  };
+  const auto part = [&](const auto& check_it) {
+    try {
+      check_it();
+    } catch (const Error& error) {  // Its own words say which part of the schedule it is.
+      faults.emplace_back(error.what());
+    }
+  };
+  part([&] { rules::check_name("schedule's id", schedule.id); });
+  if (schedule.jitter < Duration::zero() || schedule.jitter > jitter_max)
+    own("jitter must be from zero to 24 hours");
+  if (!schedule.options.id.empty()) own("options.id must be empty: each firing is a new task");
+  if (schedule.options.run_at) own("options.run_at must be empty: the spec says when");
   if (schedule.options.unique && schedule.overlap != Overlap::allow) {
-    refuse(schedule, fmt::format("options.unique must be empty, as overlap \"{}\" needs a key of its own",
-                                 to_string(schedule.overlap)));
+    own(fmt::format("options.unique must be empty, as overlap \"{}\" needs a key of its own",
+                    to_string(schedule.overlap)));
   }
-  // Cron's and admit's own words say which part of the schedule it is.
+  part([&] { check_spec(schedule); });
+  for (std::string& fault : rules::faults_of(schedule.kind, schedule.options))
+    faults.push_back(std::move(fault));
+  return faults;
+}
+
+void check(const Schedule& schedule, const Capabilities& capabilities) {
+  if (const auto faults = faults_of(schedule); !faults.empty())
+    throw Error{ErrorKind::invalid, faults.front()};
   ScheduleRule{schedule}.task({}, capabilities);
 }
 

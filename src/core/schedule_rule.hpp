@@ -105,8 +105,11 @@ class ScheduleRule {
 /// The id of a schedule that was given none: the same for the same spec, zone, kind, payload and queue.
 std::string made_id(const Schedule& schedule);
 
-/// All that can be wrong about a schedule, found before it is stored. Throws Error{invalid}, or as
-/// `rules::admit`.
+/// Throws as Cron::parse, and CronError for a spec that never fires: "0 0 30 2 *".
+void check_spec(const Schedule& schedule);
+/// All that is wrong about a schedule, whatever store it is for.
+std::vector<std::string> faults_of(const Schedule& schedule);
+/// Before it is stored: throws Error{invalid} with the first of `faults_of`, or as `rules::admit`.
 void check(const Schedule& schedule, const Capabilities& capabilities);
 
 /// The next instant of a stored schedule whose rule becomes `rule`: as it is, unless something about its time

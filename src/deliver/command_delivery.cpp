@@ -98,6 +98,7 @@ Outcome run(const CommandDelivery& delivery, Context& context, std::stop_token s
                  .files = delivery.files_max},
       .input = context.task().payload,
       .environment = environment_of(delivery, context),
+      .withheld = delivery.withheld,
       .output_bytes_max = delivery.output_bytes_max,
       .on_error_line = [&context](std::string_view line) { context.log(Level::info, line); },
       .grace = std::chrono::ceil<std::chrono::milliseconds>(delivery.grace)};

@@ -197,7 +197,33 @@ void check_network(const std::string& text) {
   }
 }
 
-void check(const HttpDelivery& delivery) { const Caller caller{delivery}; }
+std::vector<std::string> faults_of(const HttpDelivery& delivery) {
+  std::vector<std::string> faults;
+  // Each part in a delivery that is right otherwise.
+  const auto add = [&](auto set) {
+    HttpDelivery part{.url = "http://localhost/"};
+    set(part);
+    try {
+      const Caller caller{part};
+    } catch (const Error& error) {
+      faults.emplace_back(error.what());
+    }
+  };
+  add([&](HttpDelivery& part) { part.url = delivery.url; });
+  add([&](HttpDelivery& part) { part.method = delivery.method; });
+  add([&](HttpDelivery& part) { part.body = delivery.body; });
+  add([&](HttpDelivery& part) { part.timeout = delivery.timeout; });
+  const std::size_t before = faults.size();
+  add([&](HttpDelivery& part) { part.secrets = delivery.secrets; });
+  const bool can_sign = faults.size() == before;
+  for (const auto& header : delivery.headers) {
+    add([&](HttpDelivery& part) {
+      part.headers = {header};
+      if (can_sign) part.secrets = delivery.secrets;
+    });
+  }
+  return faults;
+}
 
 Handler http_handler(const HttpDelivery& delivery, http::Client& client) {
   return [caller = std::make_shared<const Caller>(delivery), &client](Context& context) {

@@ -20,7 +20,7 @@ Handler http_handler(const HttpDelivery& delivery, http::Client& client);
 
 /// Throws Error{invalid} when `text` is no network such as 10.0.0.0/8.
 void check_network(const std::string& text);
-/// Throws as `http_handler`, for those who only read a configuration.
-void check(const HttpDelivery& delivery);
+/// All that `http_handler` would refuse, a part each; nothing when it would take the delivery.
+std::vector<std::string> faults_of(const HttpDelivery& delivery);
 
 }  // namespace tidemill::deliver

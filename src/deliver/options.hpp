@@ -29,6 +29,8 @@ struct CommandDelivery {
   std::string shell = {};              ///< or this, for /bin/sh -c.
   /// On top of the process's own and of TIDEMILL_ID and the like; these win.
   std::map<std::string, std::string> environment = {};
+  /// Variables of the process's own environment that the command doesn't find.
+  std::vector<std::string> withheld = {};
   std::string directory = {};  ///< To run in; empty: the process's own.
   std::size_t output_bytes_max = 64U << 10U;
   Duration grace = std::chrono::seconds{5};   ///< From SIGTERM to SIGKILL, when it is stopped.

@@ -32,19 +32,20 @@ std::string key_of(std::string_view secret) {
 }  // namespace
 
 Signer::Signer(const std::vector<std::string>& secrets) {
+  std::vector<std::string> wrong;
   for (std::size_t i = 0; i < secrets.size(); ++i) {
     std::string key = key_of(secrets[i]);
     if (key.size() < key_bytes_min || key.size() > key_bytes_max) {
-      throw Error{ErrorKind::invalid,
-                  fmt::format("secret {} is none to sign with{}; make one by: echo whsec_$(openssl rand "
-                              "-base64 32)",
-                              i + 1,
-                              !key.empty() ? fmt::format(": it has {} bytes, not {} to {}", key.size(),
-                                                         key_bytes_min, key_bytes_max)
-                                           : ": it must be \"whsec_\" and base64")};
+      wrong.push_back(fmt::format("secret {} is none to sign with{}", i + 1,
+                                  !key.empty() ? fmt::format(": it has {} bytes, not {} to {}", key.size(),
+                                                             key_bytes_min, key_bytes_max)
+                                               : ": it must be \"whsec_\" and base64"));
     }
     keys_.push_back(std::move(key));
   }
+  if (wrong.empty()) return;
+  throw Error{ErrorKind::invalid,
+              fmt::format("{}; make one by: echo whsec_$(openssl rand -base64 32)", fmt::join(wrong, "; "))};
 }
 
 std::string Signer::sign(std::string_view id, std::int64_t timestamp, std::string_view body) const {

@@ -27,7 +27,7 @@ Action action_of(Service& service, const Ask& ask, Act act) {
 
 http::Response carry_out(Service& service, const Ask& ask, Act act) {
   const Ref ref = find_task(service, ask);
-  if (act == Act::move) ask.caller.check_tasks_of(ref.queue);
+  ask.caller.check_tasks_of(ref.queue);
   const Action action = action_of(service, ask, act);
   const Changed answer = service.inspector.act(action, ref);
   if (answer == Changed::signalled) return nothing(202);  // Its worker hears of it within moments.
@@ -82,10 +82,8 @@ http::Response carry_out_many(Service& service, const Ask& ask) {
   wire::read_members<Body>(document.root(), body, members);
   if (!body.act) throw wire::BadValue{"/action", "is missing"};
   const Action action = wire::to_action(*body.act, body.params, service.inspector.now(), "/params");
-  const bool moves = action.act == Act::move;
-  if (moves) ask.caller.check_tasks_of(action.queue);
-  for (const Ref& ref : body.refs)
-    moves ? ask.caller.check_tasks_of(ref.queue) : ask.caller.check_queue(ref.queue);
+  if (action.act == Act::move) ask.caller.check_tasks_of(action.queue);
+  for (const Ref& ref : body.refs) ask.caller.check_tasks_of(ref.queue);
   const auto answers = service.inspector.act(action, body.refs);
   std::string text;
   json::Writer writer{text};

@@ -22,11 +22,18 @@ http::ClientOptions client_options(const config::Outgoing& outgoing) {
 
 Deliveries::Deliveries(Store& store, const config::Config& config, Log log)
     : client_(client_options(config.outgoing)), commands_(static_cast<std::size_t>(config.commands)) {
+  const std::vector<std::string> secrets = config::secret_variables(config);
   for (const config::Delivery& delivery : config.deliveries) {
     for (const std::string& kind : delivery.kinds) {
       try {
-        Handler handler = delivery.http ? deliver::http_handler(*delivery.http, client_)
-                                        : commands_.handler(*delivery.command);
+        Handler handler;
+        if (delivery.http) {
+          handler = deliver::http_handler(*delivery.http, client_);
+        } else {
+          deliver::CommandDelivery command = *delivery.command;
+          command.withheld = secrets;
+          handler = commands_.handler(std::move(command));
+        }
         router_.handle(kind, std::move(handler),
                        {.retry = delivery.retry, .isolated = delivery.http.has_value()});
       } catch (const Error& error) {

@@ -60,6 +60,7 @@ void Exports::add_routes(Routes& routes) {
        .summary = "All tasks that match, up to 100,000, one a line; the last line, _end, says how many",
        .roles = operators,
        .parameters = with_filter({"limit", "fields"}),
+       .fields = wire::task_fields(),
        .begin = [this](Ask&& ask, const http::Answer& answer) {
          later_([this, ask = std::move(ask), answer] { return run(ask, answer); }, answer);
        }});
@@ -74,7 +75,6 @@ void Exports::close() {
 /// What is wrong with the request is found with the first page, before the answer begins.
 http::Response Exports::run(const Ask& ask, const http::Answer& answer) {
   TaskQuery query{.filter = filter_of(service_, ask), .limit = page_tasks};
-  (void)Fields{ask.parameter("fields")};
   (void)ask.number("limit", tasks_max, 1, tasks_max);
   const Running running{*this};
   Page page = get_page(service_, query);

@@ -2,8 +2,12 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "server/problem.hpp"
 #include "wire/json_write.hpp"
+#include "wire/values.hpp"
 
 namespace tidemill::server {
 
@@ -14,6 +18,17 @@ Fields::Fields(std::string_view text) {
       throw Problem{400, "invalid", "fields: a name is empty; write for instance ?fields=id,state"};
     names_.push_back(name);
     text.remove_prefix(std::min(name.size() + 1, text.size()));
+  }
+}
+
+void Fields::check(std::span<const std::string> known) const {
+  for (const std::string_view name : names_) {
+    if (std::ranges::find(known, name) != known.end()) continue;
+    const std::vector<std::string> names{known.begin(), known.end()};
+    const std::string near = wire::suggestion(std::string{name}, names);
+    throw Problem{400, "invalid",
+                  fmt::format("fields: there is no field \"{}\" here{}", name,
+                              near.empty() ? fmt::format("; there are {}", fmt::join(names, ", ")) : near)};
   }
 }
 

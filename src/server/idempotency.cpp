@@ -71,7 +71,7 @@ std::string location_of(const http::Response& response) {
 
 void check_key(std::string_view key) {
   const bool printable = std::ranges::all_of(key, [](char c) { return c >= 0x20 && c < 0x7f; });
-  if (key.size() <= key_max && printable) return;
+  if (!key.empty() && key.size() <= key_max && printable) return;
   throw Problem{400, "invalid", fmt::format("an Idempotency-Key has 1 to {} printable characters", key_max)};
 }
 
@@ -86,8 +86,8 @@ std::string id_of(const std::string& seed, std::size_t number) {
 
 http::Response Idempotency::run(const Ask& ask,
                                 const std::function<http::Response(const std::string& seed)>& work) {
+  if (!ask.request->has_header("idempotency-key")) return work("");
   const std::string_view key = ask.request->header("idempotency-key");
-  if (key.empty()) return work("");
   check_key(key);
   Documents* documents = service_.store.documents();
   if (documents == nullptr)

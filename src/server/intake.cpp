@@ -50,14 +50,30 @@ http::Response answer_of(const Enqueued& answer, const NewTask& task) {
   return response;
 }
 
+/// Whether W3C Trace Context has it read: "00-TRACE-PARENT-FLAGS", and more in versions to come. One that
+/// isn't right is to be taken for none.
+bool is_trace(std::string_view text) {
+  constexpr std::string_view shape = "vv-tttttttttttttttttttttttttttttttt-pppppppppppppppp-ff";
+  if (text.size() < shape.size()) return false;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    const bool digit = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f');
+    if (shape[i] == '-' ? text[i] != '-' : !digit) return false;
+  }
+  const auto all = [&](std::size_t begin, std::size_t count, char c) {
+    return text.substr(begin, count).find_first_not_of(c) == std::string_view::npos;
+  };
+  if (all(0, 2, 'f') || all(3, 32, '0') || all(36, 16, '0')) return false;
+  return text.size() == shape.size() || (!all(0, 2, '0') && text[shape.size()] == '-');
+}
+
 NewTask read_allowed(const Ask& ask, const wire::JsonValue& value) {
   NewTask task = wire::read_task(value);
   ask.caller.check_tasks_of(task.options.queue);
-  // Whoever runs the task goes on with its producer's trace.
-  for (const char* const name : {"traceparent", "tracestate"}) {
-    const std::string_view sent = ask.request->header(name);
-    if (!sent.empty()) task.options.headers.try_emplace(name, sent);
-  }
+  // Whoever runs the task goes on with its producer's trace, unless the task names one itself.
+  const std::string_view trace = ask.request->header("traceparent");
+  if (!is_trace(trace) || !task.options.headers.try_emplace("traceparent", trace).second) return task;
+  const std::string_view state = ask.request->header("tracestate");
+  if (!state.empty()) task.options.headers.try_emplace("tracestate", state);
   return task;
 }
 
@@ -104,7 +120,7 @@ void Intake::begin(const Ask& ask, const http::Answer& answer) {
     many = read_lines(ask);
   } else {
     const auto document = ask.body();
-    if (!document.root().is_array() && ask.request->header("idempotency-key").empty()) {
+    if (!document.root().is_array() && !ask.request->has_header("idempotency-key")) {
       if (!singles_.try_push({read_allowed(ask, document.root()), answer}))
         throw Problem{503, "store_unavailable", "too many tasks wait for the store already"};
       return;

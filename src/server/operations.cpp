@@ -58,7 +58,27 @@ std::vector<std::string> queues_of(const Plan& plan) {
 void check_access(const Caller& caller, const Plan& plan) {
   const auto queues = queues_of(plan);
   if (queues.empty()) caller.check_all_queues();
-  for (const std::string& queue_name : queues) caller.check_queue(queue_name);
+  for (const std::string& queue_name : queues) caller.check_tasks_of(queue_name);
+}
+
+/// One for each queue that is meant. The server's own is not: an operation would end itself or others.
+std::vector<Filter> filters_of(const Service& service, const Filter& filter) {
+  if (!filter.queue.empty()) return {filter};
+  std::vector<Filter> filters;
+  for (QueueInfo& each : service.inspector.queues()) {
+    if (each.name == own_queue) continue;
+    filters.push_back(filter);
+    filters.back().queue = std::move(each.name);
+  }
+  return filters;
+}
+
+BulkResult sum(BulkResult a, const BulkResult& b) {
+  a.changed += b.changed;
+  a.unchanged += b.unchanged;
+  a.failed += b.failed;
+  a.failures.insert(a.failures.end(), b.failures.begin(), b.failures.end());
+  return a;
 }
 
 bool may_see(const Caller& caller, const Plan& plan) {
@@ -130,16 +150,21 @@ Outcome Operations::carry_out(Context& context) const {
   }
   const Pace pace{notes_, task.ref.id, plan};
   std::size_t done = 0;
+  BulkResult total;  // Of the queues before.
   const auto progress = [&](BulkResult& result) {
-    take_in(result);
+    const BulkResult so_far = sum(total, result);
+    take_in(so_far);
     context.progress(text_of(counts));
     if (context.stop_requested()) return false;
-    const std::size_t now = result.changed + result.unchanged;
+    const std::size_t now = so_far.changed + so_far.unchanged;
     const bool goes_on = pace.keep(context, now - std::exchange(done, now));
     result.step = pace.step();
     return goes_on;
   };
-  service_.inspector.act(action_of(plan), wire::parse_filter(plan.q), pace.step(), progress);
+  for (const Filter& filter : filters_of(service_, wire::parse_filter(plan.q))) {
+    total = sum(std::move(total), service_.inspector.act(action_of(plan), filter, pace.step(), progress));
+    if (context.stop_requested()) break;
+  }
   if (context.stop_requested()) return Outcome::failure("stopped before it was through");
   return Outcome::success(text_of(counts));
 }
@@ -212,6 +237,7 @@ http::Response Operations::create(const Ask& ask) {
     Page page;
     if (!listed) {
       page = service_.inspector.tasks({.filter = filter, .limit = 1000});
+      std::erase_if(page.tasks, [](const Task& task) { return task.ref.queue == own_queue; });
     } else {
       for (auto& task : service_.inspector.tasks(refs_of(plan))) {
         if (task) page.tasks.push_back(std::move(*task));
@@ -361,6 +387,10 @@ http::Response Operations::retry_failed(const Ask& ask) {
 }
 
 void Operations::add_routes(Routes& routes) {
+  const std::vector<std::string> fields = {
+      "id",          "action",     "params",      "schedule", "from",       "to",     "q",     "ids",
+      "queue",       "refs",       "rate_per_s",  "reason",   "everything", "by",     "state", "created_at",
+      "start_after", "started_at", "finished_at", "changed",  "skipped",    "failed", "error"};
   routes.add({.method = "POST",
               .pattern = "/api/v1/operations",
               .summary = fmt::format("Act on all tasks that match and exist now: {}",
@@ -373,12 +403,14 @@ void Operations::add_routes(Routes& routes) {
               .summary = "Operations; those that have ended are kept for seven days",
               .roles = viewers,
               .parameters = {"limit", "cursor", "fields"},
+              .fields = fields,
               .handle = [this](const Ask& ask) { return list(ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/operations/{id}",
               .summary = "An operation, and how far it is",
               .roles = viewers,
               .parameters = {"fields"},
+              .fields = fields,
               .handle = [this](const Ask& ask) { return show(ask); }});
   routes.add({.method = "PATCH",
               .pattern = "/api/v1/operations/{id}",
@@ -393,6 +425,7 @@ void Operations::add_routes(Routes& routes) {
                   "first 1000",
               .roles = viewers,
               .parameters = {"fields"},
+              .fields = {"queue", "id", "code", "detail"},
               .handle = [this](const Ask& ask) { return list_failures(ask); }});
   routes.add({.method = "POST",
               .pattern = "/api/v1/operations/{id}/retry_failed",

@@ -16,6 +16,10 @@ using namespace std::chrono_literals;
 constexpr auto rate_minutes = 4min;
 constexpr std::size_t spark_points = 30;
 
+bool wants(const Fields& fields, std::initializer_list<std::string_view> names) {
+  return fields.all() || std::ranges::any_of(names, [&](std::string_view name) { return fields.has(name); });
+}
+
 }  // namespace
 
 void Outcomes::add(const Stat& stat) {
@@ -61,10 +65,11 @@ void write_attention(json::Writer& writer, const Finding& finding) {
   writer.close('}');
 }
 
-QueueView::QueueView(const Service& service, const Caller& caller, bool spark)
+QueueView::QueueView(const Service& service, const Caller& caller, bool spark, const Fields& fields)
     : snapshot_{.now = service.inspector.now(),
                 .queues = queues_of(service, caller),
-                .workers = workers_of(service, caller)},
+                .workers = wants(fields, {"workers", "slots", "warnings"}) ? workers_of(service, caller)
+                                                                           : std::vector<WorkerInfo>{}},
       findings_(not_fine(examine(snapshot_))),
       spark_(spark) {
   for (const Finding& each : findings_) {
@@ -74,6 +79,7 @@ QueueView::QueueView(const Service& service, const Caller& caller, bool spark)
   const TimePoint rates_from = minute - rate_minutes;
   first_minute_ = minute - std::chrono::minutes{spark_points - 1};
   rate_seconds_ = std::chrono::duration<double>(snapshot_.now - rates_from).count();
+  if (!wants(fields, {"rates", "spark"})) return;
   for (const Stat& stat : service.inspector.stats(Span::minute, spark ? first_minute_ : rates_from,
                                                   minute + std::chrono::minutes{1})) {
     if (stat.at >= rates_from) recent_[stat.queue].add(stat);

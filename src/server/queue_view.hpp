@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "server/checks.hpp"
+#include "server/fields.hpp"
 #include "server/service.hpp"
 
 namespace tidemill::server {
@@ -21,8 +22,9 @@ struct Outcomes {
 /// The queues that a caller may see, with what workers and statistics tell of them.
 class QueueView {
  public:
-  /// `spark`: with the outcomes of each of the last 30 minutes.
-  QueueView(const Service& service, const Caller& caller, bool spark);
+  /// `spark`: with the outcomes of each of the last 30 minutes. Reads no more than `fields` need; what it has
+  /// not read is written as if there were none.
+  QueueView(const Service& service, const Caller& caller, bool spark, const Fields& fields = Fields{""});
 
   const std::vector<QueueInfo>& queues() const noexcept { return snapshot_.queues; }
   /// Queues and workers; not the schedules.

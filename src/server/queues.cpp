@@ -13,7 +13,7 @@ namespace tidemill::server {
 namespace {
 
 QueueView view_of(const Service& service, const Ask& ask) {
-  return {service, ask.caller, ask.number("spark", 0, 0, 1) == 1};
+  return {service, ask.caller, ask.number("spark", 0, 0, 1) == 1, Fields{ask.parameter("fields")}};
 }
 
 http::Response list_queues(const Service& service, const Ask& ask) {
@@ -57,8 +57,13 @@ http::Response list_groups(const Service& service, const Ask& ask) {
       200, list_of(service.inspector.groups(ask.path[0], ask.parameter("after"), limit), wire::write_group));
 }
 
+/// The server's own queue is never paused, as operations would stand still without a word.
+void check_pause(const Caller& caller, std::string_view queue, bool paused) {
+  paused ? caller.check_tasks_of(queue) : caller.check_queue(queue);
+}
+
 http::Response set_paused(Service& service, const Ask& ask, bool paused) {
-  ask.caller.check_queue(ask.path[0]);
+  check_pause(ask.caller, ask.path[0], paused);
   paused ? service.inspector.pause(ask.path[0]) : service.inspector.resume(ask.path[0]);
   return nothing();
 }
@@ -108,12 +113,13 @@ http::Response set_many_paused(Service& service, const Ask& ask, bool paused) {
   std::set<std::string> names;
   for (const std::string& name : body.queues) {
     if (name.find('*') != std::string::npos) continue;
-    ask.caller.check_queue(name);
+    check_pause(ask.caller, name, paused);
     names.insert(name);
   }
   const Caller wanted{.queues = body.queues};
   for (const QueueInfo& queue : service.inspector.queues()) {
-    if (wanted.may_use(queue.name) && ask.caller.may_use(queue.name)) names.insert(queue.name);
+    const bool own = paused && queue.name == own_queue;
+    if (!own && wanted.may_use(queue.name) && ask.caller.may_use(queue.name)) names.insert(queue.name);
   }
   for (const std::string& name : names)
     paused ? service.inspector.pause(name) : service.inspector.resume(name);
@@ -125,11 +131,13 @@ http::Response set_many_paused(Service& service, const Ask& ask, bool paused) {
 }  // namespace
 
 void add_queue_routes(Routes& routes, Service& service) {
+  const auto fields = with(wire::queue_fields(), {"rates", "workers", "slots", "warnings", "spark"});
   routes.add({.method = "GET",
               .pattern = "/api/v1/queues",
               .summary = "All queues; q: a part of the name; sort: name, backlog or oldest; spark as below",
               .roles = viewers,
               .parameters = {"q", "sort", "spark", "fields"},
+              .fields = fields,
               .handle = [&service](const Ask& ask) { return list_queues(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/queues/{queue}",
@@ -138,6 +146,7 @@ void add_queue_routes(Routes& routes, Service& service) {
                   "outcomes of its last 30 minutes",
               .roles = viewers,
               .parameters = {"spark", "fields"},
+              .fields = fields,
               .handle = [&service](const Ask& ask) { return show_queue(service, ask); }});
   routes.add(
       {.method = "DELETE",

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include <fmt/format.h>
 
 #include "core/url.hpp"
+#include "server/fields.hpp"
 #include "server/problem.hpp"
 #include "wire/values.hpp"
 
@@ -64,7 +66,11 @@ std::vector<std::pair<std::string, std::string>> parse_query(std::string_view qu
 }
 
 void check_query(const Route& route, const Ask& ask) {
+  std::set<std::string_view> names;
   for (const auto& [name, value] : ask.query) {
+    // Which one of them counts would be a guess.
+    if (!names.insert(name).second)
+      throw Problem{400, "invalid", fmt::format("parameter \"{}\" is there twice", name)};
     if (std::ranges::find(route.parameters, name) != route.parameters.end()) continue;
     throw Problem{
         400, "invalid",
@@ -87,6 +93,16 @@ void refuse_other_sites(const http::Request& request, std::span<const std::strin
   const std::string_view origin = request.header("origin");
   if (origin.empty() || origin.substr(std::min(origin.find("//") + 2, origin.size())) == host) return;
   throw Problem{403, "forbidden", fmt::format("pages of {} must not send requests here", origin)};
+}
+
+void check_open_routes(const Routes& routes, std::span<const std::string> open_routes) {
+  std::vector<std::string> names;
+  for (const Route& route : routes.all()) names.push_back(name_of(route));
+  for (const std::string& open : open_routes) {
+    if (std::ranges::find(names, open) != names.end()) continue;
+    throw Error{ErrorKind::invalid,
+                fmt::format("open_routes: there is no route \"{}\"{}", open, wire::suggestion(open, names))};
+  }
 }
 
 std::string_view Ask::parameter(std::string_view name, std::string_view otherwise) const {
@@ -151,6 +167,7 @@ Ask Routes::ask(const Match& match, std::shared_ptr<const http::Request> request
   for (const std::string_view part : match.parts) ask.path.push_back(decoded(part, false));
   ask.query = parse_query(request->query);
   check_query(*match.route, ask);
+  Fields{ask.parameter("fields")}.check(match.route->fields);
   check_no_body(*match.route, *request);
   ask.request = std::move(request);
   return ask;

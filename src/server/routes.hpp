@@ -44,6 +44,7 @@ struct Route {
   std::string summary = {};
   Roles roles = {};                          ///< None: for anybody, without a token.
   std::vector<std::string> parameters = {};  ///< Of the query: any other is a mistake.
+  std::vector<std::string> fields = {};      ///< What the parameter `fields` may name.
   std::string body = {};                     ///< An example of what is sent; empty: nothing is.
   /// Answers, in a thread that may wait for the store. Throws Problem, wire::BadValue or Error.
   std::function<http::Response(const Ask&)> handle = {};
@@ -73,6 +74,8 @@ class Routes {
   std::vector<Route> routes_;
 };
 
+/// Throws Error{invalid} for the name of a route that there is not.
+void check_open_routes(const Routes& routes, std::span<const std::string> open_routes);
 /// "POST /api/v1/tasks".
 std::string name_of(const Route& route);
 /// The OpenAPI 3.1 document of the routes.

@@ -146,9 +146,10 @@ ScheduleInfo get_for_change(const Service& service, const Ask& ask) {
 
 /// Refuses a spec that does not read, with the column, and a zone that there is not. `pointer`: to the
 /// schedule.
-void check_spec(const Schedule& schedule, const std::string& pointer = {}) {
+template <class Check>
+void check_spec(const Check& check_it, const std::string& pointer = {}) {
   try {
-    (void)Cron::parse(schedule.spec, {.zone = schedule.zone});
+    check_it();
   } catch (const CronError& error) {
     Problem problem{422, "bad_cron", error.what(), {{pointer + "/spec", error.what()}}};
     problem.column = error.column();
@@ -167,7 +168,7 @@ http::Response put(Schedules& schedules, const Ask& ask, const std::string& id) 
     throw wire::BadValue{"/id", fmt::format("is another one than in the path, which is \"{}\"", id)};
   if (!id.empty()) schedule.id = id;
   if (schedule.id.empty()) throw wire::BadValue{"/id", "is missing"};
-  check_spec(schedule);
+  check_spec([&] { tidemill::check_spec(schedule); });
   ask.caller.check_tasks_of(schedule.options.queue);
   const std::lock_guard lock{schedules.writing};
   const auto before = service.inspector.schedule(schedule.id);
@@ -195,7 +196,7 @@ http::Response sync(Schedules& schedules, const Ask& ask) {
   for (const wire::JsonValue& each : document.root().elements()) {
     wanted.push_back(wire::read_schedule(each));
     if (wanted.back().id.empty()) throw wire::BadValue{each.pointer() + "/id", "is missing"};
-    check_spec(wanted.back(), each.pointer());
+    check_spec([&] { tidemill::check_spec(wanted.back()); }, each.pointer());
     ask.caller.check_tasks_of(wanted.back().options.queue);
   }
   const std::lock_guard lock{schedules.writing};
@@ -277,7 +278,8 @@ http::Response preview_of(Service& service, const Ask& ask) {
   if (wanted.schedule.spec.empty()) throw wire::BadValue{"/spec", "is missing"};
   wanted.schedule.id = "preview";
   wanted.schedule.kind = "preview";
-  check_spec(wanted.schedule);
+  // One that never fires is shown as such.
+  check_spec([&] { (void)Cron::parse(wanted.schedule.spec, {.zone = wanted.schedule.zone}); });
   return json_answer(200, wire::object([&](json::Writer& writer) { write_preview(writer, wanted); }));
 }
 
@@ -305,6 +307,8 @@ http::Response time_zones(const Ask& ask) {
                      }));
 }
 
+std::vector<std::string> fields() { return with(wire::schedule_fields(), {"text", "last", "strip", "etag"}); }
+
 void add_single_routes(Routes& routes, const Shared& schedules) {
   Service& service = schedules->service;
   const std::string one = "/api/v1/schedules/{id}";
@@ -313,6 +317,7 @@ void add_single_routes(Routes& routes, const Shared& schedules) {
               .summary = "A schedule",
               .roles = viewers,
               .parameters = {"fields"},
+              .fields = fields(),
               .handle = [&service](const Ask& ask) { return show(service, ask, ask.path[0], 200); }});
   routes.add({.method = "PUT",
               .pattern = one,
@@ -356,6 +361,7 @@ void add_schedule_routes(Routes& routes, Service& service) {
               .summary = "All schedules",
               .roles = viewers,
               .parameters = {"fields"},
+              .fields = fields(),
               .handle = [&service](const Ask& ask) {
                 auto all = service.inspector.schedules();
                 std::erase_if(all, [&](const ScheduleInfo& each) {

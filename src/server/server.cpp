@@ -133,15 +133,9 @@ void Server::Impl::start_api() {
 }
 
 void Server::Impl::check_routes(const config::Config& checked) const {
-  std::vector<std::string> names;
-  for (const Route& route : api->routes().all()) names.push_back(name_of(route));
-  for (const std::string& open : checked.open_routes) {
-    if (std::ranges::find(names, open) == names.end()) {
-      throw Error{ErrorKind::invalid, fmt::format("open_routes: there is no route \"{}\"{}", open,
-                                                  wire::suggestion(open, names))};
-    }
+  check_open_routes(api->routes(), checked.open_routes);
+  for (const std::string& open : checked.open_routes)
     log.warning("this route needs no token", {{"route", open}});
-  }
 }
 
 std::shared_ptr<Deliveries> Server::Impl::make_deliveries(const config::Config& from) {

@@ -49,6 +49,8 @@ void add_control_routes(Routes& routes, Control& control);
 
 /// The parameters of the query that say which tasks, and some more.
 std::vector<std::string> with_filter(std::initializer_list<std::string> more);
+/// These names and some more.
+std::vector<std::string> with(std::vector<std::string> names, std::initializer_list<std::string> more);
 /// What these parameters say. Throws Problem{400, "bad_filter"}, or {403} for a queue that isn't the
 /// caller's.
 Filter filter_of(const Service& service, const Ask& ask);

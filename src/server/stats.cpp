@@ -48,6 +48,13 @@ std::vector<Metric> wanted_metrics(std::string_view text) {
   return found;
 }
 
+/// The queue that the query names. Throws Problem{403} for one that isn't the caller's.
+std::string_view queue_of(const Ask& ask) {
+  const std::string_view queue = ask.parameter("queue");
+  if (!queue.empty()) ask.caller.check_queue(queue);
+  return queue;
+}
+
 /// Minutes are kept for two days, days for a year.
 http::Response series(Service& service, const Ask& ask) {
   const TimePoint now = service.inspector.now();
@@ -60,8 +67,7 @@ http::Response series(Service& service, const Ask& ask) {
   step = std::max(step / least * least, ((to - from) / points_max / least + 1) * least);
   const auto wanted = wanted_metrics(ask.parameter("metric"));
   const std::string_view kind = ask.parameter("kind");
-  const auto stats =
-      service.inspector.stats(days ? Span::day : Span::minute, from, to, ask.parameter("queue"));
+  const auto stats = service.inspector.stats(days ? Span::day : Span::minute, from, to, queue_of(ask));
   const auto count = static_cast<std::size_t>((to - from + step - Duration{1}) / step);
   std::vector<std::vector<std::uint64_t>> values(wanted.size(), std::vector<std::uint64_t>(count));
   for (const Stat& stat : stats) {
@@ -90,7 +96,7 @@ http::Response series(Service& service, const Ask& ask) {
 http::Response rows(Service& service, const Ask& ask, Span span, TimePoint least) {
   const TimePoint from = ask.time("from", least);
   const TimePoint to = ask.time("to", service.inspector.now() + 24h);
-  auto stats = service.inspector.stats(span, from, to, ask.parameter("queue"));
+  auto stats = service.inspector.stats(span, from, to, queue_of(ask));
   std::erase_if(stats, [&](const Stat& stat) { return !ask.caller.may_use(stat.queue); });
   return json_answer(200, list_of(stats, wire::write_stat));
 }
@@ -107,7 +113,7 @@ http::Response kinds(Service& service, const Ask& ask) {
   }
   std::map<std::string, Stat> sums;
   for (const Stat& stat : service.inspector.stats(length > 48h ? Span::day : Span::minute, now - length,
-                                                  now + 1min, ask.parameter("queue"))) {
+                                                  now + 1min, queue_of(ask))) {
     if (!ask.caller.may_use(stat.queue)) continue;
     Stat& sum = sums[stat.kind];
     sum.success += stat.success;
@@ -134,13 +140,13 @@ http::Response kinds(Service& service, const Ask& ask) {
 http::Response suggest(Service& service, const Ask& ask) {
   const std::string_view field = ask.parameter("field", "kind");
   const std::string_view start = ask.parameter("prefix");
+  const std::string_view of = queue_of(ask);
   std::set<std::string> values;
   if (field == "queue") {
     for (const QueueInfo& queue : service.inspector.queues()) values.insert(queue.name);
   } else if (field == "kind") {
     const TimePoint now = service.inspector.now();
-    for (const Stat& stat :
-         service.inspector.stats(Span::day, now - 24h * 7, now + 24h, ask.parameter("queue"))) {
+    for (const Stat& stat : service.inspector.stats(Span::day, now - 24h * 7, now + 24h, of)) {
       if (ask.caller.may_use(stat.queue)) values.insert(stat.kind);
     }
   } else {

@@ -6,6 +6,7 @@
 
 #include "core/rules.hpp"
 #include "server/etag.hpp"
+#include "server/fields.hpp"
 #include "server/logs.hpp"
 #include "server/ranges.hpp"
 #include "server/service.hpp"
@@ -38,16 +39,23 @@ wire::Detail detail_of(const Ask& ask) {
   const std::string_view wanted = ask.parameter("detail", "brief");
   if (wanted != "brief" && wanted != "full")
     throw Problem{400, "invalid", fmt::format("detail is \"{}\"; it must be brief or full", wanted)};
-  return wanted == "full" ? wire::Detail::full : wire::Detail::brief;
+  if (wanted == "full") return wire::Detail::full;
+  const Fields fields{ask.parameter("fields")};
+  for (const std::string_view name : {"payload", "result", "headers"}) {
+    if (fields.has(name))
+      throw Problem{400, "invalid", fmt::format("fields: \"{}\" comes with detail=full only", name)};
+  }
+  return wire::Detail::brief;
 }
 
 http::Response list_tasks(Service& service, const Ask& ask) {
   const TaskQuery query{.filter = filter_of(service, ask),
                         .cursor = std::string{ask.parameter("cursor")},
                         .limit = static_cast<std::size_t>(ask.number("limit", 50, 1, 1000))};
+  const wire::Detail detail = detail_of(ask);
   Page page = get_page(service, query);
   std::erase_if(page.tasks, [&](const Task& task) { return !visible(ask, task); });
-  const auto fill = [detail = detail_of(ask)](json::Writer& writer, const Task& task) {
+  const auto fill = [detail](json::Writer& writer, const Task& task) {
     writer.open('{');
     wire::write_task_members(writer, task, detail);
     write_actions(writer, task);
@@ -167,11 +175,13 @@ http::Response raw(const Ask& ask, const std::string& bytes) {
 
 }  // namespace
 
+std::vector<std::string> with(std::vector<std::string> names, std::initializer_list<std::string> more) {
+  names.insert(names.end(), more);
+  return names;
+}
+
 std::vector<std::string> with_filter(std::initializer_list<std::string> more) {
-  std::vector<std::string> all = {"q",     "state", "queue",        "kind",          "id",
-                                  "group", "text",  "created_from", "created_before"};
-  all.insert(all.end(), more);
-  return all;
+  return with({"q", "state", "queue", "kind", "id", "group", "text", "created_from", "created_before"}, more);
 }
 
 Filter filter_of(const Service& service, const Ask& ask) {
@@ -250,6 +260,7 @@ void add_task_routes(Routes& routes, Service& service) {
               .summary = "Tasks, a page at a time, in the order in which they run; detail: brief or full",
               .roles = viewers,
               .parameters = with_filter({"limit", "cursor", "detail", "fields"}),
+              .fields = with(wire::task_fields(), {"preview", "actions"}),
               .handle = [&service](const Ask& ask) { return list_tasks(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/tasks/count",
@@ -268,6 +279,7 @@ void add_task_routes(Routes& routes, Service& service) {
               .summary = "A task, with all that is known of it",
               .roles = viewers + producers,
               .parameters = {"queue", "fields"},
+              .fields = with(wire::task_fields(), {"actions", "attempts_total", "attempts", "etag"}),
               .handle = [&service](const Ask& ask) {
                 return show_task(service, get_task(service, find_task(service, ask)));
               }});
@@ -276,6 +288,7 @@ void add_task_routes(Routes& routes, Service& service) {
               .summary = "The attempts that are kept, oldest first",
               .roles = viewers,
               .parameters = {"queue", "fields"},
+              .fields = wire::attempt_fields(),
               .handle = [&service](const Ask& ask) { return list_attempts(service, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/tasks/{id}/logs",

@@ -108,6 +108,9 @@ void Waits::erase(Ask&& ask, const http::Answer& answer) {
       std::move(ask), answer, true,
       [this, erasing = Erasing{}](const Ref& ref, const std::optional<Task>& task,
                                   bool over) mutable -> std::optional<http::Response> {
+        if (ref.queue == own_queue)
+          return to_response(
+              {403, "forbidden", fmt::format("queue \"{}\" is for the server's own work", ref.queue)});
         if (!task && erasing.seen) return nothing();
         erasing.seen = true;
         if (!task || task->state != State::active) {

@@ -42,6 +42,7 @@ void add_worker_routes(Routes& routes, Service& service) {
               .summary = "Workers that have beaten within the last minute",
               .roles = viewers,
               .parameters = {"fields"},
+              .fields = wire::worker_fields(),
               .handle = [&service](const Ask& ask) {
                 return json_answer(200, list_of(workers_of(service, ask.caller), wire::write_worker));
               }});
@@ -50,6 +51,7 @@ void add_worker_routes(Routes& routes, Service& service) {
               .summary = "A worker",
               .roles = viewers,
               .parameters = {"fields"},
+              .fields = wire::worker_fields(),
               .handle = [&service](const Ask& ask) { return show_worker(service, ask); }});
   struct Verb {
     Signal signal;

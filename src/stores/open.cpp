@@ -7,6 +7,7 @@
 #include <tidemill/store.hpp>
 
 #include "core/url.hpp"
+#include "stores/check_url.hpp"
 #include "stores/memory/memory_store.hpp"
 #include "stores/redis/redis_store.hpp"
 #include "stores/sqlite/sqlite_store.hpp"
@@ -41,14 +42,13 @@ SqliteOptions sqlite_options(const Url& url) {
   return options;
 }
 
-std::unique_ptr<Store> open_memory_url(const Url& url, const OpenOptions& options) {
+void check_memory(const Url& url) {
   url.allow_only({});
   if (!url.path.empty()) {
     throw Error{
         ErrorKind::invalid,
         fmt::format("store URL \"memory:{}\": a store in memory has no name; write memory:", url.path)};
   }
-  return open_memory({.clock = options.clock});
 }
 
 /// redis, rediss, redis+sentinel …: the driver reads these by itself, as they name several servers.
@@ -60,13 +60,24 @@ bool is_redis(std::string_view text) {
 
 }  // namespace
 
+void check_store_url(std::string_view text) {
+  if (is_redis(text)) return check_redis_url(text);
+  const Url url = Url::parse(text);
+  if (url.scheme == "memory") return check_memory(url);
+  if (url.scheme != "sqlite") unknown_scheme(url);
+  (void)sqlite_options(url);
+}
+
 std::unique_ptr<Store> open(std::string_view text, const OpenOptions& options) {
   if (is_redis(text)) {
     const bool own_clock = options.clock != &Clock::system();
     return open_redis(text, own_clock ? options.clock : nullptr);
   }
   const Url url = Url::parse(text);
-  if (url.scheme == "memory") return open_memory_url(url, options);
+  if (url.scheme == "memory") {
+    check_memory(url);
+    return open_memory({.clock = options.clock});
+  }
   if (url.scheme == "sqlite") {
     SqliteOptions sqlite = sqlite_options(url);
     sqlite.clock = options.clock;

@@ -225,6 +225,14 @@ void write_stat(json::Writer& writer, const Stat& stat) {
   writer.close('}');
 }
 
+std::vector<std::string> queue_fields() { return names_of(queue_members); }
+std::vector<std::string> worker_fields() { return names_of(worker_members); }
+std::vector<std::string> schedule_fields() {
+  std::vector<std::string> names = names_of(schedule_members);
+  for (const InfoMember& each : info_members) names.emplace_back(each.name);
+  return names;
+}
+
 QueueInfo read_queue(const JsonValue& value) {
   QueueInfo queue;
   read_members<QueueInfo>(value, queue, queue_members);

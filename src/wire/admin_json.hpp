@@ -12,6 +12,10 @@ namespace tidemill::wire {
 
 void write_queue(json::Writer& writer, const QueueInfo& queue);
 void write_queue_members(json::Writer& writer, const QueueInfo& queue);
+/// The names of the members that these have.
+std::vector<std::string> queue_fields();
+std::vector<std::string> worker_fields();
+std::vector<std::string> schedule_fields();
 /// This and the other readers throw BadValue.
 QueueInfo read_queue(const JsonValue& value);
 

@@ -117,6 +117,13 @@ struct JsonMember {
   void (*read)(T& target, const JsonValue& value);
 };
 
+template <class Members>
+std::vector<std::string> names_of(const Members& members) {
+  std::vector<std::string> names;
+  for (const auto& each : members) names.emplace_back(each.name);
+  return names;
+}
+
 /// Reads an object; a member that isn't among `known` is a mistake, unless the document's are ignored.
 template <class T>
 void read_members(const JsonValue& object, T& target,
@@ -125,9 +132,7 @@ void read_members(const JsonValue& object, T& target,
     const auto found = std::ranges::find(known, std::string_view{name}, &JsonMember<T>::name);
     if (found == known.end()) {
       if (value.unknown() == Unknown::ignored) continue;
-      std::vector<std::string> names;
-      for (const auto& each : known) names.emplace_back(each.name);
-      value.refuse("there is no such field" + suggestion(name, names));
+      value.refuse("there is no such field" + suggestion(name, names_of(known)));
     }
     found->read(target, value);
   }

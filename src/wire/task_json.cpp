@@ -39,7 +39,11 @@ constexpr std::array members = {
     Member{"payload_text", [](NewTask& t, const JsonValue& v) { read_payload_once(t, v, v.text()); }},
     Member{"payload_base64", [](NewTask& t, const JsonValue& v) { read_payload_once(t, v, v.base64()); }},
     Member{"queue", [](NewTask& t, const JsonValue& v) { t.options.queue = v.text(); }},
-    Member{"id", [](NewTask& t, const JsonValue& v) { t.options.id = v.text(); }},
+    Member{"id",
+           [](NewTask& t, const JsonValue& v) {
+             t.options.id = v.text();
+             if (t.options.id.empty()) v.refuse("is empty; leave it out, and the task gets one");
+           }},
     Member{"delay", [](NewTask& t, const JsonValue& v) { t.options.delay = v.duration(); }},
     Member{"run_at", [](NewTask& t, const JsonValue& v) { t.options.run_at = v.time(); }},
     Member{"priority", [](NewTask& t, const JsonValue& v) { t.options.priority = v.small(); }},
@@ -279,6 +283,9 @@ Task read_shown_task(const JsonValue& value) {
   read_members<Task>(value, task, shown_members);
   return task;
 }
+
+std::vector<std::string> task_fields() { return names_of(shown_members); }
+std::vector<std::string> attempt_fields() { return names_of(attempt_members); }
 
 Attempt read_attempt(const JsonValue& value) {
   Attempt attempt;

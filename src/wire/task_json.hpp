@@ -34,6 +34,9 @@ void write_task(json::Writer& writer, const Task& task, Detail detail);
 void write_task_members(json::Writer& writer, const Task& task, Detail detail);
 /// Of what `Detail::full` shows. Throws BadValue.
 Task read_shown_task(const JsonValue& value);
+/// The names of the members that these have.
+std::vector<std::string> task_fields();
+std::vector<std::string> attempt_fields();
 void write_attempt(json::Writer& writer, const Attempt& attempt);
 /// Throws BadValue.
 Attempt read_attempt(const JsonValue& value);

@@ -103,6 +103,14 @@ Schedule read_periodic_task(const Node& node) {
   return schedule;
 }
 
+/// What is missing has been said, and is not to be said again.
+Schedule with_what_is_missing(Schedule schedule) {
+  if (schedule.id.empty()) schedule.id = "id";
+  if (schedule.spec.empty()) schedule.spec = "@daily";
+  if (schedule.kind.empty()) schedule.kind = "kind";
+  return schedule;
+}
+
 void read_each(std::vector<Schedule>& schedules, const Node& list, Schedule (*read)(const Node& node)) {
   std::map<std::string, std::string> places;  // By id.
   for (const Node& each : list.elements()) {
@@ -112,8 +120,7 @@ void read_each(std::vector<Schedule>& schedules, const Node& list, Schedule (*re
       each.wrong(fmt::format("there is another schedule \"{}\", at {}; give one of them another id",
                              schedule.id, first->second));
     }
-    if (!schedule.id.empty() && !schedule.spec.empty() && !schedule.kind.empty())
-      each.checked([&] { check(schedule, {}); });
+    for (const std::string& fault : faults_of(with_what_is_missing(schedule))) each.wrong(fault);
     schedules.push_back(std::move(schedule));
   }
 }

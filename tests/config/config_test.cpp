@@ -191,6 +191,42 @@ TEST(ConfigTest, AllMistakesAreSaidAtOnce) {
   EXPECT_THAT(said, HasSubstr("t.yaml:3:"));
 }
 
+TEST(ConfigTest, AllMistakesOfADeliveryAreSaid) {
+  const std::string said = mistakes_of(R"(
+deliveries:
+  - kinds: a
+    http:
+      url: ftp://x.example/
+      method: "{{nope}}"
+      headers: {"a b": x, Connection: close, X-A: "{{what}}"}
+      body: "{{body}}"
+      secrets: [abc, "whsec_!"]
+      timeout: 0s
+)");
+  for (const char* const mistake : {R"(its scheme is "ftp")", "method: ", "a b", "headers.Connection",
+                                    "headers.X-A", "body: ", "secrets", "t.yaml:10:"})
+    EXPECT_THAT(said, HasSubstr(mistake));
+}
+
+TEST(ConfigTest, AllMistakesOfAScheduleAreSaid) {
+  const std::string said = mistakes_of(R"(
+schedules:
+  - id: " a"
+    spec: "61 * * * *"
+    jitter: 1s
+    task: {kind: "x ", queue: "", retries_max: 50000, priority: 7}
+    overlap: skip
+)");
+  for (const char* const mistake :
+       {R"(schedule's id " a" begins)", "there is no minute 61", R"(kind "x ")", "queue is empty", "50000"})
+    EXPECT_THAT(said, HasSubstr(mistake));
+}
+
+TEST(ConfigTest, AScheduleThatNeverFiresIsAMistake) {
+  EXPECT_THAT(mistakes_of("schedules: [{id: a, spec: '0 0 30 2 *', task: {kind: x}}]"),
+              HasSubstr("never fires"));
+}
+
 TEST(ConfigTest, AliasesThatNameBillionsAreRefused) {
   std::string text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 12; ++i) {

@@ -68,9 +68,6 @@ TEST_F(SharedSchedules, OursAreEntriesForGo) {
   Schedule plain{.id = "plain", .spec = "@hourly"};
   plain.kind = "email";
   inspector().put_schedule(plain);
-  Schedule never_fires{.id = "never", .spec = "0 0 30 2 *"};
-  never_fires.kind = "email";
-  inspector().put_schedule(never_fires);
   Schedule paused{.id = "paused", .spec = "@hourly"};
   paused.kind = "email";
   inspector().put_schedule(paused);
@@ -79,7 +76,7 @@ TEST_F(SharedSchedules, OursAreEntriesForGo) {
 
   Scheduler scheduler{store()};
   scheduler.fire_due();
-  ASSERT_EQ(entries().size(), 3U);
+  ASSERT_EQ(entries().size(), 2U);
   const json::object seen = entry("nightly");
   EXPECT_EQ(seen.at("spec"), "CRON_TZ=Europe/Berlin 30 2 1 1 *");
   EXPECT_EQ(seen.at("type"), "report");
@@ -90,12 +87,11 @@ TEST_F(SharedSchedules, OursAreEntriesForGo) {
   EXPECT_EQ(seen.at("next_at"), seconds_of(inspector().schedule("nightly")->next));
   EXPECT_TRUE(seen.at("previous_at").is_null());
   EXPECT_EQ(entry("plain").at("spec"), "@hourly");
-  EXPECT_TRUE(entry("never").at("next_at").is_null());
   // Whoever runs a second scheduler shows the same, and not all of them twice.
   const auto second = open(redis().url());
   Scheduler beside{*second};
   beside.fire_due();
-  EXPECT_EQ(entries().size(), 3U);
+  EXPECT_EQ(entries().size(), 2U);
 }
 
 TEST_F(SharedSchedules, OurFiringsAreHistoryForGo) {

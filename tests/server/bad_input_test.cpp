@@ -154,6 +154,9 @@ TEST_F(BadRequestTest, PagesOfOtherSitesCantSendRequests) {
   expect_problem(403, "bad_host", raw("GET /api/v1/tasks HTTP/1.1\r\n\r\n"));
   EXPECT_EQ(raw("GET /api/v1/tasks HTTP/1.1\r\nHost: [::1]:8470\r\n\r\n").status, 200);
   EXPECT_EQ(raw("GET /api/v1/tasks HTTP/1.1\r\nHost: LocalHost\r\n\r\n").status, 200);
+  EXPECT_EQ(raw("GET http://localhost/api/v1/tasks HTTP/1.1\r\nHost: evil.example\r\n\r\n").status, 200);
+  expect_problem(403, "bad_host",
+                 raw("GET http://evil.example/api/v1/tasks HTTP/1.1\r\nHost: localhost\r\n\r\n"));
 }
 
 TEST_F(BadRequestTest, WhatIsNoRequestIsRefused) {
@@ -183,6 +186,7 @@ TEST_F(BadRequestTest, ATaskAsLargeAsARequestMayBeGoesIn) {
 
 TEST_F(BadRequestTest, ParametersMustBeKnownAndReadable) {
   for (const char* target : {"/tasks?x=1",
+                             "/tasks?limit=1&limit=2",
                              "/queues?x=1",
                              "/queues/q?x=1",
                              "/workers?x=1",

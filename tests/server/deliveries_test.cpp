@@ -79,6 +79,28 @@ TEST_F(DeliveriesTest, TheHostsThatAreCalledAreListed) {
   EXPECT_EQ(hosts.number("/items/0/waiting"), 0);
 }
 
+TEST_F(DeliveriesTest, CommandsDontFindTheServersSecrets) {
+  for (const char* const name : {"T_TOKEN", "T_SIGN", "T_GIVEN", "T_PLAIN"})
+    ::setenv(name, "0123456789abcdef", 1);
+  ::setenv("T_SIGN", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", 1);
+  serve(R"(
+tokens: [{name: a, role: admin, secret_env: T_TOKEN}, {name: b, role: viewer, secret: fedcba9876543210}]
+deliveries:
+  - kinds: hook
+    http: {url: "http://x.example/", secrets: [{env: T_SIGN}]}
+  - kinds: show
+    command: {shell: 'echo "[$T_TOKEN] [$T_SIGN] [$T_GIVEN] [$T_PLAIN]"', environment: {T_GIVEN: {env: T_GIVEN}}}
+  - kinds: other
+    command: {shell: 'echo "[$T_GIVEN]"'}
+)");
+  token_ = "0123456789abcdef";
+  post("/tasks", R"([{"kind":"show","id":"1","retention":"1h"},{"kind":"other","id":"2","retention":"1h"}])");
+  EXPECT_EQ(get("/tasks/1/wait?timeout=60s").text("/result/text"),
+            "[] [] [0123456789abcdef] [0123456789abcdef]\n");
+  EXPECT_EQ(get("/tasks/2/wait?timeout=60s").text("/result/text"), "[]\n");
+  for (const char* const name : {"T_TOKEN", "T_SIGN", "T_GIVEN", "T_PLAIN"}) ::unsetenv(name);
+}
+
 TEST_F(DeliveriesTest, AFailedDeliveryIsTriedAgain) {
   answer_with([&](const http::Request&, const http::Answer& answer) {
     answer(calls_ < 3 ? text(500, "out of order") : text(200, "at last"));

@@ -68,11 +68,50 @@ TEST_F(EnqueueOverHttpTest, PayloadsOfAllKindsComeBackAsTheyWere) {
 
 TEST_F(EnqueueOverHttpTest, TheTraceOfTheRequestGoesOnWithTheTask) {
   const std::string json = "Content-Type: application/json\r\n";
-  send("POST", "/api/v1/tasks", R"({"kind":"a","id":"1"})", json + "traceparent: 00-7f-01-01\r\n");
-  EXPECT_EQ(get("/tasks/1").text("/headers/traceparent"), "00-7f-01-01");
+  const std::string trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  send("POST", "/api/v1/tasks", R"({"kind":"a","id":"1"})",
+       fmt::format("{}traceparent: {}\r\ntracestate: a=b\r\n", json, trace));
+  EXPECT_EQ(get("/tasks/1").text("/headers/traceparent"), trace);
+  EXPECT_EQ(get("/tasks/1").text("/headers/tracestate"), "a=b");
   send("POST", "/api/v1/tasks", R"({"kind":"a","id":"2","headers":{"traceparent":"mine"}})",
-       json + "traceparent: 00-7f-01-01\r\n");
+       fmt::format("{}traceparent: {}\r\ntracestate: a=b\r\n", json, trace));
   EXPECT_EQ(get("/tasks/2").text("/headers/traceparent"), "mine");
+  EXPECT_FALSE(get("/tasks/2").has("/headers/tracestate"));
+}
+
+TEST_F(EnqueueOverHttpTest, ATraceThatDoesNotReadIsLeftOut) {
+  const std::string trace = "0af7651916cd43dd8448eb211c80319c";
+  const std::string parent = "b7ad6b7169203331";
+  auto taken = [&, number = 0](const std::string& sent) mutable {
+    const std::string id = std::to_string(++number);
+    const Reply made = send("POST", "/api/v1/tasks", fmt::format(R"({{"kind":"a","id":"{}"}})", id),
+                            fmt::format("Content-Type: application/json\r\ntraceparent: {}\r\n"
+                                        "tracestate: a=b\r\n",
+                                        sent));
+    EXPECT_EQ(made.status, 201) << made.body;
+    const Reply task = get("/tasks/" + id);
+    EXPECT_EQ(task.has("/headers/tracestate"), task.has("/headers/traceparent"));
+    return task.has("/headers/traceparent");
+  };
+  EXPECT_TRUE(taken(fmt::format("00-{}-{}-00", trace, parent)));
+  EXPECT_TRUE(taken(fmt::format("cc-{}-{}-01-what-comes-later", trace, parent)));
+  EXPECT_FALSE(taken(""));
+  EXPECT_FALSE(taken("00-7f-01-01"));
+  EXPECT_FALSE(taken(fmt::format("ff-{}-{}-01", trace, parent)));
+  EXPECT_FALSE(taken(fmt::format("00-{}-{}-01-more", trace, parent)));
+  EXPECT_FALSE(taken(fmt::format("cc-{}-{}-01more", trace, parent)));
+  EXPECT_FALSE(taken(fmt::format("00-{}-{}-01", std::string(32, '0'), parent)));
+  EXPECT_FALSE(taken(fmt::format("00-{}-{}-01", trace, std::string(16, '0'))));
+  EXPECT_FALSE(taken(fmt::format("00-{}-{}-0x", trace, parent)));
+  EXPECT_FALSE(taken(fmt::format("00-{}-{}-01", "0AF7651916CD43DD8448EB211C80319C", parent)));
+  EXPECT_FALSE(taken(fmt::format("00_{}-{}-01", trace, parent)));
+}
+
+TEST_F(EnqueueOverHttpTest, AnIdThatIsThereIsNotEmpty) {
+  expect_mistake("/id", "leave it out", post("/tasks", R"({"kind":"a","id":""})"));
+  const Reply many = post("/tasks", R"([{"kind":"a","id":""},{"kind":"a"}])");
+  EXPECT_EQ(many.text("/results/0/problem/code"), "invalid");
+  EXPECT_EQ(many.number("/created"), 1);
 }
 
 TEST_F(EnqueueOverHttpTest, ASecondTaskWithItsIdOrKeyIsNone) {

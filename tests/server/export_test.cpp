@@ -128,7 +128,7 @@ TEST_F(ExportTest, OnlyTheFieldsThatAreAskedForCome) {
   EXPECT_EQ(get("/tasks?fields=id,state&limit=1&q=queue:mail").at("/items"),
             boost::json::parse(R"([{"id":"mail-0","state":"pending"}])"));
   EXPECT_TRUE(get("/tasks?fields=id&limit=1").has("/next"));
-  EXPECT_EQ(get("/tasks/mail-1?fields=kind,attempts,nobody").body, R"({"kind":"a","attempts":[]})");
+  EXPECT_EQ(get("/tasks/mail-1?fields=kind,attempts,error").body, R"({"kind":"a","attempts":[]})");
   EXPECT_EQ(get("/queues?fields=name").body, R"({"items":[{"name":"mail"}]})");
   EXPECT_EQ(get("/queues/mail?fields=paused").body, R"({"paused":false})");
   put("/schedules/s", R"({"spec":"@daily","task":{"kind":"a","payload":{"n": 1.50}}})");
@@ -141,6 +141,56 @@ TEST_F(ExportTest, OnlyTheFieldsThatAreAskedForCome) {
   expect_problem(404, "not_found", get("/tasks/absent?fields=id"));
   expect_problem(400, "invalid", get("/tasks?fields=,id"));
   expect_problem(400, "invalid", get("/server?fields=name"));
+}
+
+// Why: a name that no field has is mistyped, and the answer without it would hide that.
+TEST_F(ExportTest, AFieldThatThereIsNotIsRefused) {
+  enqueue(1, "mail", "1");
+  put("/schedules/s", R"({"spec":"@daily","task":{"kind":"a"}})");
+  const std::string id = post("/operations", R"({"action":"hold","q":"kind:x"})").text("/id");
+  for (const std::string& path :
+       {std::string{"/tasks"}, std::string{"/tasks/mail-0"}, std::string{"/tasks/mail-0/attempts"},
+        std::string{"/tasks/export"}, std::string{"/queues"}, std::string{"/queues/mail"},
+        std::string{"/workers"}, std::string{"/schedules"}, std::string{"/schedules/s"},
+        std::string{"/operations"}, fmt::format("/operations/{}", id),
+        fmt::format("/operations/{}/failures", id)}) {
+    const Reply refused = get(path + "?fields=id,nope");
+    expect_problem(400, "invalid", refused);
+    EXPECT_THAT(refused.text("/detail"), HasSubstr("there is no field \"")) << path;
+  }
+  EXPECT_THAT(get("/tasks?fields=stat").text("/detail"), HasSubstr("did you mean \"state\""));
+  EXPECT_THAT(get("/queues?fields=zzzz").text("/detail"), HasSubstr("oldest_pending_ms"));
+  // What a list leaves out must be asked for.
+  EXPECT_THAT(get("/tasks?fields=headers").text("/detail"), HasSubstr("detail=full"));
+  EXPECT_EQ(get("/tasks?detail=full&fields=headers").status, 200);
+}
+
+// Why: what can be asked for is written down beside the routes, and not made of the answers.
+TEST_F(ExportTest, EachFieldOfAnAnswerMayBeAskedFor) {
+  enqueue(1, "mail", "1");
+  post("/tasks", R"({"kind":"a","id":"full","queue":"mail","delay":"1h","deadline":"2040-01-01T00:00:00Z",
+      "expires_at":"2040-01-01T00:00:00Z","unique":{"key":"k"},"headers":{"a":"b"}})");
+  put("/schedules/s", R"({"spec":"@daily","task":{"kind":"a","queue":"mail"}})");
+  post("/schedules/s/run");
+  const std::string id =
+      post("/operations", R"({"action":"hold","q":"kind:x","rate_per_s":5,"reason":"r"})").text("/id");
+  const std::string operation = fmt::format("/operations/{}", id);
+  ASSERT_TRUE(eventually([&] { return get(operation).text("/state") == "done"; }));
+  for (const std::string& path :
+       {std::string{"/tasks"}, std::string{"/tasks?detail=full"}, std::string{"/tasks/full"},
+        std::string{"/queues?spark=1"}, std::string{"/queues/mail?spark=1"}, std::string{"/workers"},
+        std::string{"/schedules"}, std::string{"/schedules/s"}, std::string{"/operations"}, operation}) {
+    const Reply all = get(path);
+    const boost::json::object whole = (all.has("/items") ? all.at("/items/0") : all.json()).as_object();
+    ASSERT_FALSE(whole.empty());
+    for (const auto& member : whole) {
+      const std::string name{member.key()};
+      const Reply one =
+          get(fmt::format("{}{}fields={}", path, path.find('?') == path.npos ? '?' : '&', name));
+      ASSERT_EQ(one.status, 200) << one.body;
+      EXPECT_TRUE(one.has((one.has("/items") ? "/items/0/" : "/") + name)) << path << ' ' << name;
+    }
+  }
 }
 
 // ---- Packed requests

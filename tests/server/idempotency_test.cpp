@@ -80,6 +80,8 @@ TEST_F(IdempotencyTest, KeysMustBeShortAndPrintable) {
   EXPECT_EQ(keyed(std::string(128, 'k'), R"({"kind":"a"})").status, 201);
   expect_problem(400, "invalid", keyed(std::string(129, 'k'), R"({"kind":"a"})"));
   expect_problem(400, "invalid", keyed("k\xc3\xa9", R"({"kind":"a"})"));
+  for (const char* const body : {R"({"kind":"a"})", R"([{"kind":"a"}])"})
+    expect_problem(400, "invalid", keyed("", body));
   EXPECT_EQ(tasks(), 1);
 }
 

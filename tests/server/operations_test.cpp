@@ -140,6 +140,33 @@ TEST_F(OperationTest, EverythingIsMeantOnlyWhenItIsSaid) {
   EXPECT_EQ(count("state=held"), 6);
 }
 
+// Why: an operation on all tasks would else end others, and what is known of them.
+TEST_F(OperationTest, OperationsThemselvesAreLeftAlone) {
+  enqueue(3, R"(,"queue":"mail")");
+  enqueue(2, R"(,"queue":"img","delay":"1h")");
+  const std::string first = begin(R"({"action":"hold","q":"kind:x"})");
+  ASSERT_TRUE(eventually_is_in(first, "done"));
+  const std::string later = begin(R"({"action":"hold","q":"kind:x","start_after_ms":3600000})");
+  EXPECT_EQ(
+      post("/operations", R"({"action":"erase","everything":true,"dry_run":true})").number("/estimate/n"), 5);
+  const std::string all = begin(R"({"action":"erase","everything":true})");
+  ASSERT_TRUE(eventually_is_in(all, "done"));
+  EXPECT_EQ(operation(all).number("/changed"), 5);
+  EXPECT_EQ(operation(first).text("/state"), "done");
+  EXPECT_EQ(operation(later).text("/state"), "waiting");
+  for (const std::string& body :
+       {std::string{R"({"action":"erase","q":"queue:tidemill"})"},
+        fmt::format(R"({{"action":"erase","queue":"tidemill","ids":["{}"]}})", later),
+        fmt::format(R"({{"action":"erase","refs":[{{"queue":"tidemill","id":"{}"}}]}})", later)})
+    expect_problem(403, "forbidden", post("/operations", body));
+  expect_problem(
+      403, "forbidden",
+      post("/tasks/act",
+           fmt::format(R"({{"action":"erase","refs":[{{"queue":"tidemill","id":"{}"}}]}})", later)));
+  expect_problem(403, "forbidden", erase(fmt::format("/tasks/{}?queue=tidemill", later)));
+  EXPECT_EQ(operation(later).text("/state"), "waiting");
+}
+
 TEST_F(OperationTest, OneIsPausedResumedAndCancelled) {
   enqueue(2000, "");
   const std::string id = begin(R"({"action":"hold","q":"kind:a","rate_per_s":20})");

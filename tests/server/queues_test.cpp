@@ -92,6 +92,18 @@ TEST_F(QueuesOverHttpTest, ManyQueuesArePausedAtOnce) {
   EXPECT_FALSE(get("/queues/mail").at("/paused").as_bool());
   EXPECT_EQ(post("/queues/resume", R"({"queues":["*"]})").status, 200);
   EXPECT_FALSE(get("/queues/img:small").at("/paused").as_bool());
+  const std::string id = post("/operations", R"({"action":"hold","q":"kind:x"})").text("/id");
+  for (const Reply& refused :
+       {post("/queues/tidemill/pause"), post("/queues/pause", R"({"queues":["mail","tidemill"]})")}) {
+    expect_problem(403, "forbidden", refused);
+    EXPECT_THAT(refused.text("/detail"), ::testing::HasSubstr("server's own work"));
+  }
+  EXPECT_FALSE(get("/queues/mail").at("/paused").as_bool());
+  EXPECT_EQ(post("/queues/pause", R"({"queues":["*"]})").body,
+            R"({"queues":["img:large","img:small","mail"]})");
+  EXPECT_FALSE(get("/queues/tidemill").at("/paused").as_bool());
+  // One that was paused in the store itself goes on.
+  EXPECT_EQ(post("/queues/tidemill/resume").status, 204);
   expect_mistake("/queues", "names no queue", post("/queues/pause", R"({"queues":[]})"));
   expect_mistake("/queues", "names no queue", post("/queues/pause", "{}"));
 }

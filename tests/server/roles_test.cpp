@@ -144,12 +144,26 @@ TEST_F(RolesTest, ATokenOfSomeQueuesReachesNoOthers) {
   expect_problem(404, "not_found", get("/workers/idle"));
   for (const char* const signal : {"quiet", "resume", "stop"})
     expect_problem(404, "not_found", post(fmt::format("/workers/idle/{}", signal)));
-  for (const std::string& path :
-       {std::string{"/tasks?queue=pay"}, std::string{"/tasks?q=queue:pay"},
-        std::string{"/tasks/count?queue=pay"}, std::string{"/tasks/p?queue=pay"},
-        std::string{"/tasks/p/payload?queue=pay"}, std::string{"/tasks/p/wait?queue=pay"},
-        std::string{"/queues/pay"}, std::string{"/schedules/sp"}, "/operations/" + op_pay,
-        "/operations/" + op_all, std::string{"/events?topics=queues"}}) {
+  for (const std::string& path : {std::string{"/tasks?queue=pay"},
+                                  std::string{"/tasks?q=queue:pay"},
+                                  std::string{"/stats/series?queue=pay"},
+                                  std::string{"/stats/minutes?queue=pay"},
+                                  std::string{"/stats/daily?queue=pay"},
+                                  std::string{"/stats/kinds?queue=pay"},
+                                  std::string{"/suggest?queue=pay"},
+                                  std::string{"/suggest?field=queue&queue=pay"},
+                                  std::string{"/tasks/export?queue=pay"},
+                                  std::string{"/queues/pay"},
+                                  std::string{"/queues/pay/groups"},
+                                  std::string{"/tasks/count?queue=pay"},
+                                  std::string{"/tasks/p?queue=pay"},
+                                  std::string{"/tasks/p/payload?queue=pay"},
+                                  std::string{"/tasks/p/wait?queue=pay"},
+                                  std::string{"/queues/pay"},
+                                  std::string{"/schedules/sp"},
+                                  "/operations/" + op_pay,
+                                  "/operations/" + op_all,
+                                  std::string{"/events?topics=queues"}}) {
     SCOPED_TRACE(path);
     expect_problem(403, "forbidden", get(path));
   }
@@ -279,6 +293,41 @@ TEST_F(ListenTest, WhereItCantListenIsSaid) {
   bad(1, "Address already in use", "serve", "--listen", fmt::format("127.0.0.1:{}", port_));
   bad(1, "no HOST:PORT", "serve", "--listen", "8470");
   bad(1, "65535", "serve", "--listen", "127.0.0.1:99999");
+}
+
+// What `serve` would say, and nothing is made for it.
+TEST_F(ListenTest, ACheckOfAConfigurationSaysWhatServeWould) {
+  configure(
+      "store: sqlte:jobs.db\nlisten: 0.0.0.0:0\nopen_routes: [POST /api/v1/task]\n"
+      "queues: [' a']\ndeliveries: [{kinds: [a], command: 'true'}]\n");
+  const Ran ran = run("check-config", config_file());
+  EXPECT_EQ(ran.code, 1);
+  for (const char* const mistake :
+       {"tidemill.yaml: there is no store \"sqlte:\"", "\"0.0.0.0\" may be reached",
+        "did you mean \"POST /api/v1/tasks\"", "tidemill.yaml: the queue \" a\" begins"})
+    EXPECT_THAT(ran.err, HasSubstr(mistake));
+  const auto store = [&](const std::string& url, const std::string& what) {
+    configure(fmt::format("store: '{}'\n", url));
+    bad(1, what, "check-config", config_file());
+  };
+  store("sqlite:", "names no file");
+  store("sqlite:jobs.db?synchronous=off", "full or normal");
+  store("sqlite:jobs.db?sync=full", "sync");
+  store("redis://localhost/x", "tidemill.yaml: store URL");
+  store("redis://localhost?archive_max=0", "archive_max");
+  store("memory:", "ends with this command");
+  store("http://localhost:8470", "not over a server");
+  configure(fmt::format("store: 'sqlite:{}'\nopen_routes: [POST /api/v1/tasks]\n",
+                        (directory_ / "none.db").string()));
+  good("check-config", config_file());
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "none.db"));
+}
+
+TEST_F(ListenTest, LinesOfStatementsHaveTheirSource) {
+  serve(fmt::format("log: {{source: true, statements: {}}}\n", (directory_ / "statements.log").string()));
+  EXPECT_TRUE(eventually([&] {
+    return read_file(directory_ / "statements.log").find("metered_store.cpp:") != std::string::npos;
+  }));
 }
 
 TEST_F(ListenTest, ConfigurationsThatAreWrongAreRefusedWithAllTheirMistakes) {

@@ -82,8 +82,14 @@ TEST_F(SchedulesOverHttpTest, WhatIsWrongIsSaid) {
   };
   expect_refused(422, "bad_cron", R"({"id":"a","spec":"61 * * * *","task":{"kind":"a"}})");
   expect_refused(422, "bad_cron", R"({"id":"a","spec":"soon","task":{"kind":"a"}})");
+  const std::string longest(2000, '1');
+  expect_refused(422, "bad_cron",
+                 fmt::format(R"({{"id":"a","spec":"{} * * * *","task":{{"kind":"a"}}}})", longest).c_str());
   expect_refused(422, "unknown_zone",
                  R"({"id":"a","spec":"@daily","zone":"Mars/Olympus","task":{"kind":"a"}})");
+  expect_refused(422, "bad_cron", R"({"id":"a","spec":"0 0 30 2 *","task":{"kind":"a"}})");
+  EXPECT_THAT(put("/schedules/a", R"({"spec":"0 0 31 4,6 *","task":{"kind":"a"}})").text("/detail"),
+              ::testing::HasSubstr("never fires"));
   expect_refused(400, "invalid",
                  R"({"id":"a","spec":"@daily","task":{"kind":"a","run_at":"2030-01-01T00:00:00Z"}})");
   expect_refused(400, "invalid", R"({"id":"a","spec":"@daily","task":{"kind":"a","priority":101}})");

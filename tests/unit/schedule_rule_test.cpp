@@ -172,6 +172,12 @@ TEST(ScheduleCheck, SaysWhatWouldBeRight) {
   schedule.spec = "61 * * * *";
   EXPECT_NE(refusal_of(schedule), "nothing was thrown");
   schedule = hourly();
+  schedule.spec = "0 0 30 2 *";
+  EXPECT_EQ(refusal_of(schedule),
+            "\"0 0 30 2 *\" never fires, as its months have no such day; L is a month's last day");
+  schedule.spec = "0 0 29 2 *";
+  EXPECT_EQ(refusal_of(schedule), "nothing was thrown");
+  schedule = hourly();
   schedule.zone = "Europe/Atlantis";
   EXPECT_NE(refusal_of(schedule), "nothing was thrown");
 }

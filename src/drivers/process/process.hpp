@@ -27,6 +27,7 @@ struct Command {
   std::string input = {};  ///< What it reads.
   /// On top of this process's own; these win.
   std::map<std::string, std::string> environment = {};
+  std::vector<std::string> withheld = {};  ///< Variables of this process's own that it doesn't find.
   std::size_t output_bytes_max = 64U << 10U;
   std::size_t line_bytes_max = 4096;
   /// Called with each line that it writes to stderr, in the thread of `run`.

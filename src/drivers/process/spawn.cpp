@@ -37,7 +37,9 @@ std::vector<std::string> environment_of(const Command& command) {
   for (const auto& [name, value] : command.environment) out.push_back(fmt::format("{}={}", name, value));
   for (char** at = environ; *at != nullptr; ++at) {
     const std::string_view entry{*at};
-    if (!command.environment.contains(std::string{entry.substr(0, entry.find('='))})) out.emplace_back(entry);
+    const std::string name{entry.substr(0, entry.find('='))};
+    const bool withheld = std::ranges::find(command.withheld, name) != command.withheld.end();
+    if (!withheld && !command.environment.contains(name)) out.emplace_back(entry);
   }
   return out;
 }

@@ -32,13 +32,31 @@ std::optional<std::int64_t> take_archive_max(std::string& url) {
               fmt::format("store URL: archive_max must be a number of tasks, 1 or more, not \"{}\"", value)};
 }
 
-}  // namespace
+/// Of a URL.
+struct Settings {
+  redis::Options options = {};
+  std::optional<std::int64_t> archive_max = {};
+};
 
-std::unique_ptr<Store> open_redis(std::string_view url, const Clock* clock) {
+Settings read_url(std::string_view url) {
   try {
     std::string rest{url};
     const auto archive_max = take_archive_max(rest);
-    auto store = std::make_unique<redis_store::RedisStore>(redis::parse_url(rest), clock, archive_max);
+    return {redis::parse_url(rest), archive_max};
+  } catch (const redis::Failure& problem) {
+    throw Error{ErrorKind::invalid, fmt::format("store URL: {}", problem.what())};
+  }
+}
+
+}  // namespace
+
+void check_redis_url(std::string_view url) { (void)read_url(url); }
+
+std::unique_ptr<Store> open_redis(std::string_view url, const Clock* clock) {
+  Settings settings = read_url(url);
+  try {
+    auto store =
+        std::make_unique<redis_store::RedisStore>(std::move(settings.options), clock, settings.archive_max);
     store->check_server();
     return store;
   } catch (const redis::Failure& problem) {

@@ -16,4 +16,7 @@ namespace tidemill {
 /// that it can't read, and Error{unavailable} when no server answers, or one that is older than 6.2.
 std::unique_ptr<Store> open_redis(std::string_view url, const Clock* clock = nullptr);
 
+/// Throws Error{invalid} for a URL that `open_redis` can't read.
+void check_redis_url(std::string_view url);
+
 }  // namespace tidemill
