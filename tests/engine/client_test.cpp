@@ -181,9 +181,9 @@ TEST(Client, ATaskWhoseTimeOutHasPassedWhenItsTurnComesIsNotWritten) {
   RecordingStore store;
   Client client{store, {.timeout = 0s}};
   const Error error = thrown_by([&] { client.enqueue("a", ""); });
-  EXPECT_EQ(error.kind(), ErrorKind::unavailable);
+  EXPECT_EQ(error.kind(), ErrorKind::timed_out);
   EXPECT_STREQ(error.what(), "the time-out passed while the task waited for the store");
-  EXPECT_EQ(thrown_by([&] { client.enqueue_async("a", "").get(); }).kind(), ErrorKind::unavailable);
+  EXPECT_EQ(thrown_by([&] { client.enqueue_async("a", "").get(); }).kind(), ErrorKind::timed_out);
   EXPECT_TRUE(store.calls().empty());
 }
 
