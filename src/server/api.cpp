@@ -19,6 +19,7 @@
 #include "server/intake.hpp"
 #include "server/lock_routes.hpp"
 #include "server/metrics.hpp"
+#include "server/notices.hpp"
 #include "server/operations.hpp"
 #include "server/rate_limits.hpp"
 #include "server/reference.hpp"
@@ -68,6 +69,7 @@ struct Api::Impl {
   Exports exports;
   RemoteRoutes remote;
   LockRoutes locks;
+  Notices notices;
   Waits waits;
   Operations operations;
   Events events;
@@ -87,6 +89,7 @@ Api::Impl::Impl(Store& store, ApiOptions o)
       exports(service, in_pool()),
       remote(service, in_pool()),
       locks(service),
+      notices(service),
       waits(service),
       operations(service),
       events(service, operations) {
@@ -107,8 +110,9 @@ void Api::Impl::add_routes() {
   add_queue_routes(routes, service);
   add_schedule_routes(routes, service);
   add_worker_routes(routes, service);
-  add_overview_route(routes, service);
-  add_stat_routes(routes, service);
+  add_overview_route(routes, service, notices);
+  add_stat_routes(routes, service, notices);
+  notices.add_routes(routes);
   add_port_routes(routes, service);
   add_store_routes(routes, service);
   if (options.control != nullptr) add_control_routes(routes, *options.control);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <chrono>
 #include <set>
 
@@ -45,6 +46,7 @@ class Check {
 
   void add(Verdict verdict, std::string code, std::string what, std::string advice, std::string target = {},
            std::optional<TimePoint> since = {}) {
+    assert(code.empty() || std::ranges::find(finding_codes, code) != finding_codes.end());
     findings_.push_back(
         {verdict, name_, std::move(what), std::move(advice), std::move(code), std::move(target), since});
   }

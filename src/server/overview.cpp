@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 
+#include "server/notices.hpp"
 #include "server/queue_view.hpp"
 #include "wire/task_json.hpp"
 
@@ -13,6 +14,7 @@ namespace tidemill::server {
 namespace {
 
 constexpr std::size_t queues_shown = 20;
+constexpr Duration marks_shown = std::chrono::hours{24};
 
 /// When the next of them is due, and how many are overdue.
 void write_schedules(json::Writer& writer, const Snapshot& snapshot, const std::vector<Finding>& findings) {
@@ -62,7 +64,7 @@ void write_backlog(json::Writer& writer, const std::vector<QueueInfo>& queues) {
   });
 }
 
-http::Response overview(const Service& service, const Ask& ask) {
+http::Response overview(const Service& service, Notices& notices, const Ask& ask) {
   const QueueView view{service, ask.caller, false};
   Snapshot rest{.now = view.snapshot().now};
   const auto sent = std::chrono::steady_clock::now();
@@ -73,7 +75,9 @@ http::Response overview(const Service& service, const Ask& ask) {
   std::vector<Finding> attention = store_findings(service.store);
   for (const auto& more : {not_fine(examine(rest)), view.findings()})
     attention.insert(attention.end(), more.begin(), more.end());
+  const std::size_t muted = notices.take_muted(attention);
   std::ranges::stable_sort(attention, std::greater{}, &Finding::verdict);
+  const auto marks = notices.marks(rest.now - marks_shown, rest.now + Duration{1});
   std::vector<QueueInfo> queues = view.queues();
   std::ranges::stable_sort(queues, std::greater{}, backlog_of);
   queues.resize(std::min(queues.size(), queues_shown));
@@ -85,6 +89,9 @@ http::Response overview(const Service& service, const Ask& ask) {
         write_schedules(writer, rest, attention);
         writer.key("attention");
         wire::write_array(writer, attention, write_attention);
+        writer.member("muted", muted);
+        writer.key("marks");
+        wire::write_array(writer, marks, write_mark);
         writer.key("queues");
         wire::write_array(writer, queues,
                           [&](json::Writer& out, const QueueInfo& queue) { view.write(out, queue); });
@@ -100,13 +107,13 @@ http::Response overview(const Service& service, const Ask& ask) {
 
 }  // namespace
 
-void add_overview_route(Routes& routes, Service& service) {
+void add_overview_route(Routes& routes, Service& service, Notices& notices) {
   routes.add(
       {.method = "GET",
        .pattern = "/api/v1/overview",
        .summary = "Rates, backlog, workers, schedules, what wants attention, and the fullest 20 queues",
        .roles = viewers,
-       .handle = [&service](const Ask& ask) { return overview(service, ask); }});
+       .handle = [&service, &notices](const Ask& ask) { return overview(service, notices, ask); }});
 }
 
 }  // namespace tidemill::server

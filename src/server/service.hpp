@@ -33,6 +33,7 @@ using Later = std::function<void(std::function<http::Response()>, const http::An
 
 class Waits;
 class Control;
+class Notices;
 
 // One file each.
 void add_task_routes(Routes& routes, Service& service);
@@ -41,8 +42,8 @@ void add_edit_routes(Routes& routes, Service& service);
 void add_queue_routes(Routes& routes, Service& service);
 void add_schedule_routes(Routes& routes, Service& service);
 void add_worker_routes(Routes& routes, Service& service);
-void add_overview_route(Routes& routes, Service& service);
-void add_stat_routes(Routes& routes, Service& service);
+void add_overview_route(Routes& routes, Service& service, Notices& notices);
+void add_stat_routes(Routes& routes, Service& service, Notices& notices);
 void add_port_routes(Routes& routes, Service& service);
 void add_store_routes(Routes& routes, Service& service);
 void add_control_routes(Routes& routes, Control& control);

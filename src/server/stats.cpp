@@ -8,7 +8,7 @@
 
 #include <tidemill/version.hpp>
 
-#include "server/service.hpp"
+#include "server/notices.hpp"
 #include "wire/admin_json.hpp"
 #include "wire/task_json.hpp"
 
@@ -56,7 +56,7 @@ std::string_view queue_of(const Ask& ask) {
 }
 
 /// Minutes are kept for two days, days for a year.
-http::Response series(Service& service, const Ask& ask) {
+http::Response series(Service& service, Notices& notices, const Ask& ask) {
   const TimePoint now = service.inspector.now();
   const TimePoint to = ask.time("to", now);
   const TimePoint from = ask.time("from", to - 1h);
@@ -75,6 +75,7 @@ http::Response series(Service& service, const Ask& ask) {
     const auto at = static_cast<std::size_t>(std::max(stat.at - from, Duration::zero()) / step);
     for (std::size_t i = 0; i < wanted.size(); ++i) values[i][std::min(at, count - 1)] += wanted[i].of(stat);
   }
+  const auto marks = notices.marks(from, to);
   return json_answer(200, wire::object([&](json::Writer& writer) {
                        wire::member_time(writer, "from", from);
                        writer.member("step_ms", wire::milliseconds(step));
@@ -89,6 +90,8 @@ http::Response series(Service& service, const Ask& ask) {
                          writer.close('}');
                        }
                        writer.close(']');
+                       writer.key("marks");
+                       wire::write_array(writer, marks, write_mark);
                      }));
 }
 
@@ -188,7 +191,7 @@ http::Response show_server(Service& service) {
 
 }  // namespace
 
-void add_stat_routes(Routes& routes, Service& service) {
+void add_stat_routes(Routes& routes, Service& service, Notices& notices) {
   routes.add({.method = "GET",
               .pattern = "/api/v1/server",
               .summary = "The server's version, time and limits",
@@ -199,7 +202,7 @@ void add_stat_routes(Routes& routes, Service& service) {
               .summary = "Outcomes over time: completed, failed, crashed, busy_ms; step in seconds",
               .roles = viewers,
               .parameters = {"metric", "queue", "kind", "from", "to", "step"},
-              .handle = [&service](const Ask& ask) { return series(service, ask); }});
+              .handle = [&service, &notices](const Ask& ask) { return series(service, notices, ask); }});
   routes.add({.method = "GET",
               .pattern = "/api/v1/stats/minutes",
               .summary = "Outcomes of each queue and kind in each minute of the last hours",
