@@ -21,9 +21,11 @@ namespace tidemill {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::UnorderedElementsAre;
 using tidemill::testing::RedisServer;
 
@@ -278,6 +280,31 @@ TEST_F(RedisStoreTest, AKeyOfAnotherTypeIsAClearError) {
   EXPECT_THROW(claim(call()), Error);
   EXPECT_EQ(ask("GET", {"asynq:{q}:pending"}).text, "text");
   EXPECT_EQ(put(task("a", "other")).put, Put::created);
+}
+
+// Why: plain tasks come in by a script that keeps its answer before it writes, and what it has refused must
+// not be taken for written. How: repeat calls that some, all and none of the tasks came in by.
+TEST_F(RedisStoreTest, ARepeatedEnqueueAnswersAsTheFirstDid) {
+  const auto put_pair = [&](const Call& as) {
+    const Task tasks[] = {task("a"), task("b")};
+    std::vector<Put> puts;
+    for (const Enqueued& answer : store_->enqueue(tasks, as, nullptr)) puts.push_back(answer.put);
+    return puts;
+  };
+  put(task("a"));
+  const Call some = call();
+  EXPECT_THAT(put_pair(some), ElementsAre(Put::exists, Put::created));
+  EXPECT_THAT(put_pair(some), ElementsAre(Put::exists, Put::created));
+  ask("DEL", {"asynq:{q}:t:a", "asynq:{q}:t:b", "asynq:{q}:pending"});
+  const Call all = call();
+  EXPECT_THAT(put_pair(all), ElementsAre(Put::created, Put::created));
+  ask("DEL", {"asynq:{q}:t:a", "asynq:{q}:t:b", "asynq:{q}:pending"});
+  EXPECT_THAT(put_pair(all), ElementsAre(Put::created, Put::created));
+  EXPECT_EQ(ask("EXISTS", {"asynq:{q}:t:a", "asynq:{q}:pending"}).integer, 0);
+  ask("SET", {"asynq:{q}:pending", "text"});
+  const Call none = call();
+  EXPECT_THAT(put_pair(none), ElementsAre(Put::failed, Put::failed));
+  EXPECT_THAT(put_pair(none), Not(Contains(Put::created)));
 }
 
 // Why: an operator may flush the scripts at any time. How: before each call.

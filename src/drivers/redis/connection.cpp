@@ -16,6 +16,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t pieces_max = 128;
+/// For this time a thread looks for an answer before it sleeps. To fall asleep and to be woken may take
+/// longer than a server nearby needs for a short call.
+constexpr auto awake_max = std::chrono::microseconds{100};
+constexpr int passed_over_max = 128;
 
 bool confirms(const Reply& message) {
   return !message.items.empty() && message.items[0].text.ends_with("subscribe");
@@ -51,6 +55,17 @@ bool Connection::introduce(const Script* script) {
   if (std::find(scripts_.begin(), scripts_.end(), script) != scripts_.end()) return true;
   scripts_.push_back(script);
   return false;
+}
+
+bool Connection::may_answer_soon() noexcept {
+  if (left_to_pass_ == 0) return true;
+  --left_to_pass_;
+  return false;
+}
+
+void Connection::stayed_awake(bool in_time) noexcept {
+  passed_over_ = in_time ? 0 : std::clamp(2 * passed_over_, 1, passed_over_max);
+  left_to_pass_ = passed_over_;
 }
 
 /// False when the server has no RESP3.
@@ -149,8 +164,24 @@ void Pipeline::give_up(std::string reason) {
   reason_ = std::move(reason);
 }
 
+namespace {
+
+void stay_awake(Pipeline& pipeline) {
+  if (!pipeline.connection().may_answer_soon()) return;
+  const auto limit = Clock::now() + awake_max;
+  bool in_time = true;
+  while (in_time && !pipeline.over()) {
+    pipeline.progress();
+    in_time = Clock::now() < limit;
+  }
+  pipeline.connection().stayed_awake(in_time);
+}
+
+}  // namespace
+
 void run(std::span<Pipeline> pipelines, Deadline deadline) {
   for (Pipeline& pipeline : pipelines) pipeline.start();
+  if (pipelines.size() == 1) stay_awake(pipelines.front());
   std::vector<pollfd> entries;
   while (true) {
     entries.clear();

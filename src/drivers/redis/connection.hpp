@@ -49,6 +49,11 @@ class Connection {
   bool introduce(const Script* script);
   void forget_scripts() noexcept { scripts_.clear(); }
 
+  /// Whether the next answer may come so soon that a thread should stay awake for it; then `stayed_awake`
+  /// says whether it has. After answers that came too late, fewer and fewer are tried.
+  bool may_answer_soon() noexcept;
+  void stayed_awake(bool in_time) noexcept;
+
  private:
   void log_in(const Login& login, Deadline deadline);
   bool greet(const Login& login, Deadline deadline);
@@ -58,6 +63,8 @@ class Connection {
   Parser parser_;
   std::deque<Reply> pushes_;
   std::vector<const Script*> scripts_;
+  int passed_over_ = 0;   ///< How many answers are slept for before the next try.
+  int left_to_pass_ = 0;  ///< Of them.
 };
 
 /// Some commands on their way over one connection, and what has come back. The connection may be used again
@@ -81,6 +88,7 @@ class Pipeline {
   bool complete() const noexcept { return answered_ == requests_.size(); }
   bool over() const noexcept { return broken_ || complete(); }
   bool writes() const noexcept { return !output_.done(); }
+  Connection& connection() const noexcept { return *connection_; }
   const Socket& socket() const noexcept { return connection_->socket(); }
 
   /// Ends it as it is.

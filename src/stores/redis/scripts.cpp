@@ -8,77 +8,6 @@ namespace tidemill::redis_store {
 
 namespace {
 
-/// ARGV[3]: pending_since; then id and msg of each task, plain ones for the end of the line.
-constexpr std::string_view enqueue_plain = R"lua(
-if again then return again end
-local answers, ids, keys, here = {}, {}, {}, {}
-for i = 4, #ARGV, 2 do keys[#keys + 1] = P .. 't:' .. ARGV[i] end
--- One look at all, as most often none is there.
-local none = call('EXISTS', unpack(keys)) == 0
-for i = 4, #ARGV, 2 do
-  local id, t = ARGV[i], keys[i / 2 - 1]
-  if here[id] or not none and call('EXISTS', t) == 1 then
-    answers[#answers + 1] = 'e' .. id
-  else
-    call('HSET', t, 'msg', ARGV[i + 1], 'state', 'pending', 'pending_since', ARGV[3])
-    here[id] = true
-    ids[#ids + 1] = id
-    answers[#answers + 1] = 'c'
-  end
-end
-if #ids > 0 then call('LPUSH', P .. 'pending', unpack(ids)) end
-return answer(answers)
-)lua";
-
-/// A schedule's task. ARGV: 3 now, 4 pending_since, 5 the hash of schedules, 6 its id, 7 its text as it was
-/// seen, 8 its text and 9 its next instant once it has fired, 10 whether it waits (1) when the task is there
-/// already; then 15 arguments. Answers f when the schedule has changed.
-constexpr std::string_view fire = R"lua(
-if again then return again end
-local schedules, id = ARGV[5], ARGV[6]
-if call('HGET', schedules, id) ~= ARGV[7] then return answer({'f'}) end
-local verdict = put_one(11, tonumber(ARGV[3]), ARGV[4])
-local kind = string.sub(verdict, 1, 1)
-if kind == 'c' or kind == 'r' or (kind ~= 'x' and ARGV[10] == '') then
-  call('HSET', schedules, id, ARGV[8])
-  call('HSET', schedules .. ':next', id, ARGV[9])
-end
-return answer({verdict})
-)lua";
-
-/// A schedule's task where the schedule is on another node. ARGV: 3 now, 4 pending_since, 5 the schedule's
-/// id, 6 the firing's version (empty: only a repeated call is answered), 7 the instant, 8 whether it waits
-/// (1) when the task is there already; then 15 arguments, or none to only note the version. Answers f when
-/// this version has come already, or a later one, or another of this instant has fired; and whether the
-/// schedule moves on (1). What is noted is kept for 30 days: long enough for whoever settles a firing that
-/// was left.
-constexpr std::string_view fire_once = R"lua(
-if again then return again end
-if ARGV[6] == '' then return answer({'f', ''}) end
-local noted = P .. 'x:fired:' .. ARGV[5]
-local version, instant, moves = string.match(call('GET', noted) or '', '^(%d+) (%-?%d+) (%d)$')
-local here = instant == ARGV[7] and moves == '1'
-if version and (tonumber(version) >= tonumber(ARGV[6]) or here) then return answer({'f', here and '1' or '0'}) end
-local verdict = 'f'
-moves = '0'
-if ARGV[9] then
-  verdict = put_one(9, tonumber(ARGV[3]), ARGV[4])
-  local kind = string.sub(verdict, 1, 1)
-  if kind == 'x' then return answer({verdict, '0'}) end
-  if kind == 'c' or kind == 'r' or ARGV[8] == '' then moves = '1' end
-end
-call('SET', noted, ARGV[6] .. ' ' .. ARGV[7] .. ' ' .. moves, 'EX', 2592000)
-return answer({verdict, moves})
-)lua";
-
-/// ARGV[3]: now; ARGV[4]: pending_since; then 15 arguments a task.
-constexpr std::string_view enqueue = R"lua(
-if again then return again end
-local answers = {}
-for i = 5, #ARGV, 15 do answers[#answers + 1] = put_one(i, tonumber(ARGV[3]), ARGV[4]) end
-return answer(answers)
-)lua";
-
 /// ARGV: 3 now, 4 the lease's end in seconds, 5 tasks and 6 bytes of payload at most (0: any), 7 the token's
 /// digits but for the last three, 8 the holder, 9 how many due tasks to make pending at most. Answers when
 /// the next is due, and seven values a lease: id, msg, x, y, c, pending_since, and whether it has its lock.
@@ -135,7 +64,10 @@ local function payload_size(msg)
 end
 if call('EXISTS', P .. 'paused') == 1 then return {''} end
 promote(now, tonumber(ARGV[9]))
-local most, bytes_max, bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), 0
+local most, bytes_max = tonumber(ARGV[5]), tonumber(ARGV[6])
+-- Of the first so many tasks these are the payloads' bytes; of the others, those of the messages, which are never
+-- fewer and cost nothing to count.
+local counted, bytes, rough = 0, 0, 0
 local ids = most > 0 and call('RPOP', P .. 'pending', most) or {}
 local answers, kept, taken, leases = {''}, {''}, {}, {}
 for i, id in ipairs(ids) do
@@ -144,13 +76,14 @@ for i, id in ipairs(ids) do
   if not hash[1] then
     call('DEL', t)  -- An id without its task.
   else
-    if bytes_max > 0 then
-      local size = payload_size(hash[1])
-      if #taken > 0 and bytes + size > bytes_max then
+    rough = rough + #hash[1]
+    if bytes_max > 0 and bytes + rough > bytes_max then
+      for n = counted + 1, #taken do bytes = bytes + payload_size(answers[7 * n - 4]) end
+      counted, bytes, rough = #taken + 1, bytes + payload_size(hash[1]), 0
+      if counted > 1 and bytes > bytes_max then
         for j = #ids, i, -1 do call('RPUSH', P .. 'pending', ids[j]) end
         break
       end
-      bytes = bytes + size
     end
     local since = ARGV[7] .. string.format('%03d', i)
     -- Left from an attempt that Go took over, or ended.
@@ -433,26 +366,6 @@ return #ARGV - 3
 )lua";
 
 }  // namespace
-
-const redis::Script& enqueue_plain_script() {
-  static const redis::Script script{prelude, enqueue_plain};
-  return script;
-}
-
-const redis::Script& enqueue_script() {
-  static const redis::Script script{prelude, places, enqueueing, enqueue};
-  return script;
-}
-
-const redis::Script& fire_script() {
-  static const redis::Script script{prelude, places, enqueueing, fire};
-  return script;
-}
-
-const redis::Script& fire_once_script() {
-  static const redis::Script script{prelude, places, enqueueing, fire_once};
-  return script;
-}
 
 const redis::Script& claim_script() {
   static const redis::Script script{prelude, places, promoting, claim};
