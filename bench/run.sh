@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures Tidemill and its peers in turn, on this machine, in one run, and prints the table of bench/README.md.
 #
-#   bench/run.sh [--tasks N] [--backlog N] [--rounds N] [--peers NAME,… | --peers none] [--dir DIR]
+#   bench/run.sh [--tasks N] [--backlog N] [--rounds N] [--peers NAME,… | --peers none] [--dir DIR] [--only-redis]
 #
 # Each program prints a line of JSON a workload; the table shows medians over the rounds, and first what the disk
 # itself can do, for that differs most between machines. The peers (beanstalkd, river, huey, asynq, bullmq) are
@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-tasks=100000 backlog=2000000 rounds=3 peers=beanstalkd,river,huey,asynq,bullmq dir=$(mktemp -d)
+tasks=100000 backlog=2000000 rounds=3 peers=beanstalkd,river,huey,asynq,bullmq dir=$(mktemp -d) only_redis=
 trap 'rm -rf "$dir"' EXIT
 while [ $# -gt 0 ]; do
   case $1 in
@@ -18,6 +18,7 @@ while [ $# -gt 0 ]; do
     --rounds) rounds=$2 ;;
     --peers) peers=$2 ;;
     --dir) dir=$2; trap - EXIT; mkdir -p "$dir" ;;
+    --only-redis) only_redis=yes; shift; continue ;;
     *) echo "bench/run.sh: there is no option $1; see the head of the file" >&2; exit 2 ;;
   esac
   shift 2
@@ -64,7 +65,8 @@ start_free() {
 bullmq_ready() {
   command -v npm > /dev/null || { say "no npm here: BullMQ is left out"; return 1; }
   cp -r peers/bullmq "$dir/"
-  (cd "$dir/bullmq" && npm ci --silent --no-audit --no-fund --ignore-scripts > /dev/null 2>&1) && return
+  # Not `npm ci`: it wants other platforms' optional packages in the lock file, too.
+  (cd "$dir/bullmq" && npm install --silent --no-audit --no-fund --ignore-scripts > /dev/null 2>&1) && return
   say "BullMQ can't be installed: left out"
   return 1
 }
@@ -77,14 +79,32 @@ beanstalkd_round() {
   stop_server
 }
 
-# In memory only, so that the disk is not what is measured.
+redis_memory() { redis-cli -p "$port" INFO memory | sed -n 's/^used_memory:\([0-9]*\).*/\1/p'; }
+
+# How much of Redis a pending task takes, with a payload of 100 bytes.
+our_memory() {
+  local before after
+  before=$(redis_memory)
+  yes '{"kind":"noop","payload":{"id":"00000000","t":"0000000000000000000","pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}}' |
+    head -n "$tasks" | "$tidemill" enqueue --store "redis://127.0.0.1:$port/0" --from-json-lines - > /dev/null
+  after=$(redis_memory)
+  printf '{"workload":"a pending task, Tidemill (Redis)","value":%d,"unit":"bytes"}\n' $(((after - before) / tasks))
+}
+
+# redis_round [everysec]: in memory only, so that the disk is not what is measured; or with that file.
 redis_round() {
-  start_free redis-server --bind 127.0.0.1 --save "" --dir "$dir" --port
-  "$tidemill" bench --store "redis://127.0.0.1:$port/0" --tasks "$tasks" --json >> "$results" || say "Redis failed"
-  redis-cli -p "$port" FLUSHALL > /dev/null
-  if wanted asynq; then "$dir/asynq" "$tasks" "127.0.0.1:$port" >> "$results" || say "Asynq failed"; fi
-  redis-cli -p "$port" FLUSHALL > /dev/null
-  if wanted bullmq; then node "$dir/bullmq/bullmq.mjs" "$tasks" "$port" >> "$results" || say "BullMQ failed"; fi
+  local file=(--appendonly no) label="s/ (Redis)/&/"
+  if [ "${1:-}" ]; then file=(--appendonly yes --appendfsync "$1") label="s/ (Redis)/ (Redis, $1)/; s|\"redis://[^\"]*|&?$1|"; fi
+  rm -rf "$dir/redis" && mkdir "$dir/redis"
+  start_free redis-server --bind 127.0.0.1 --save "" --dir "$dir/redis" "${file[@]}" --port
+  {
+    "$tidemill" bench --store "redis://127.0.0.1:$port/0" --tasks "$tasks" --json || say "Redis failed"
+    redis-cli -p "$port" FLUSHALL > /dev/null
+    if [ ! "${1:-}" ]; then our_memory || say "Redis failed"; redis-cli -p "$port" FLUSHALL > /dev/null; fi
+    if wanted asynq; then "$dir/asynq" "$tasks" "127.0.0.1:$port" || say "Asynq failed"; fi
+    redis-cli -p "$port" FLUSHALL > /dev/null
+    if wanted bullmq; then node "$dir/bullmq/bullmq.mjs" "$tasks" "$port" || say "BullMQ failed"; fi
+  } | sed "$label" >> "$results"
   stop_server
 }
 
@@ -98,6 +118,9 @@ huey_round() {
   "$dir/venv/bin/python" peers/huey/huey_bench.py $((tasks / 10)) "$dir/huey.db" >> "$results" || say "Huey failed"
 }
 
+if [ "$only_redis" ]; then
+  for peer in beanstalkd river huey; do peers=${peers/$peer/}; done
+fi
 server=yes
 command -v wrk > /dev/null || { say "wrk is not installed (apt-get install wrk): the server is left out"; server=; }
 redis=yes
@@ -114,11 +137,12 @@ fi
 
 for ((round = 1; round <= rounds; round++)); do
   say "round $round of $rounds"
+  if [ "$redis" ]; then redis_round; redis_round everysec; fi
+  if [ "$only_redis" ]; then continue; fi
   ./disk.py "$dir" >> "$results"
   ours
   if [ "$server" ]; then server_round; fi
   if wanted beanstalkd; then beanstalkd_round; fi
-  if [ "$redis" ]; then redis_round; fi
   if wanted river; then river_round; fi
   if wanted huey; then huey_round; fi
 done

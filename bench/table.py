@@ -29,7 +29,7 @@ def rate_of(rates):
 def name_of(row):
     store = row["store"]
     if store.startswith("redis:"):
-        return "**Tidemill** (Redis)"
+        return "**Tidemill** (Redis, everysec)" if store.endswith("?everysec") else "**Tidemill** (Redis)"
     return "**Tidemill** (SQLite, synchronous=FULL)" if store.startswith("sqlite:") else store
 
 

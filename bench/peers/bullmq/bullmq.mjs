@@ -1,11 +1,13 @@
 // Measures BullMQ: bullmq.mjs TASKS PORT, on an empty Redis. One process, as its users run it: Node has one thread.
 import { Queue, Worker } from "bullmq";
+import { Redis } from "ioredis";
 
 const tasks = Number(process.argv[2]);
 const connection = { host: "127.0.0.1", port: Number(process.argv[3]) };
 const producers = 50;
 const slots = 200;
 const bulk = 1000;
+const redis = new Redis(connection);
 const queue = new Queue("bench", {
   connection,
   defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
@@ -31,6 +33,12 @@ function print(workload, count, milliseconds, latencies) {
       max_ms: at(1),
     }),
   );
+}
+
+/** What Redis uses, in bytes. */
+async function memory() {
+  const text = await redis.info("memory");
+  return Number(/^used_memory:(\d+)/m.exec(text)[1]);
 }
 
 /** Enqueues `count` tasks one by one, with so many calls under way. */
@@ -83,9 +91,14 @@ for (const [workload, over] of [
   ["enqueue-one", 1],
   ["enqueue-threads", producers],
 ]) {
+  const before = await memory();
   const start = now();
   await put(tasks, over);
   print(workload, tasks, now() - start);
+  if (over === 1) {
+    const value = ((await memory()) - before) / tasks;
+    console.log(JSON.stringify({ workload: "a pending task, BullMQ (Redis)", value, unit: "bytes" }));
+  }
   await queue.obliterate({ force: true });
 }
 const start = now();
@@ -106,3 +119,4 @@ print("pickup", 1000, took, picked);
 await due("due", tasks, 0);
 await due("spread", Math.floor(tasks / 5), 10_000);
 await queue.close();
+await redis.quit();

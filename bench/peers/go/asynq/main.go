@@ -2,8 +2,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"net"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +57,24 @@ func work(handle func(payload []byte)) func() {
 	return server.Shutdown
 }
 
+// memory is what Redis uses, in bytes.
+func memory() int {
+	connection, err := net.Dial("tcp", address.Addr)
+	measure.Must(err)
+	defer connection.Close()
+	_, err = connection.Write([]byte("INFO memory\r\n"))
+	measure.Must(err)
+	const field = "used_memory:"
+	for lines := bufio.NewScanner(connection); lines.Scan(); {
+		if used, found := strings.CutPrefix(lines.Text(), field); found {
+			bytes, err := strconv.Atoi(used)
+			measure.Must(err)
+			return bytes
+		}
+	}
+	panic("Redis does not tell " + field)
+}
+
 func drain(n int) time.Duration {
 	var done atomic.Int64
 	start := time.Now()
@@ -78,8 +100,10 @@ func due(workload string, n int, over time.Duration) {
 func main() {
 	n := measure.Tasks()
 	start := time.Now()
+	before := memory()
 	put(n, 1, nil)
 	measure.Print(name, "enqueue-one", n, time.Since(start), nil)
+	measure.PrintValue("a pending task, "+name, float64(memory()-before)/float64(n), "bytes")
 	drain(n)
 	start = time.Now()
 	put(n, producers, nil)

@@ -37,6 +37,13 @@ func Print(store, workload string, tasks int, took time.Duration, latencies *Lat
 	fmt.Println(string(line))
 }
 
+// PrintValue writes the line of what is no rate.
+func PrintValue(workload string, value float64, unit string) {
+	line, err := json.Marshal(map[string]any{"workload": workload, "value": value, "unit": unit})
+	Must(err)
+	fmt.Println(string(line))
+}
+
 // Latencies collects durations from many goroutines.
 type Latencies struct {
 	mutex  sync.Mutex
