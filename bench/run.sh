@@ -81,12 +81,13 @@ beanstalkd_round() {
 
 redis_memory() { redis-cli -p "$port" INFO memory | sed -n 's/^used_memory:\([0-9]*\).*/\1/p'; }
 
-# How much of Redis a pending task takes, with a payload of 100 bytes.
+# How much of Redis a pending task takes, with a payload as long as Asynq's.
 our_memory() {
-  local before after
+  local before after pad
+  pad=$(printf "%54s" "" | tr ' ' x)
   before=$(redis_memory)
-  yes '{"kind":"noop","payload":{"id":"00000000","t":"0000000000000000000","pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}}' |
-    head -n "$tasks" | "$tidemill" enqueue --store "redis://127.0.0.1:$port/0" --from-json-lines - > /dev/null
+  yes '{"kind":"noop","payload":{"id":"00000000","t":"0000000000000000000","pad":"'"$pad"'"}}' | head -n "$tasks" |
+    "$tidemill" enqueue --store "redis://127.0.0.1:$port/0" --from-json-lines - > /dev/null
   after=$(redis_memory)
   printf '{"workload":"a pending task, Tidemill (Redis)","value":%d,"unit":"bytes"}\n' $(((after - before) / tasks))
 }
@@ -94,7 +95,10 @@ our_memory() {
 # redis_round [everysec]: in memory only, so that the disk is not what is measured; or with that file.
 redis_round() {
   local file=(--appendonly no) label="s/ (Redis)/&/"
-  if [ "${1:-}" ]; then file=(--appendonly yes --appendfsync "$1") label="s/ (Redis)/ (Redis, $1)/; s|\"redis://[^\"]*|&?$1|"; fi
+  if [ "${1:-}" ]; then
+    file=(--appendonly yes --appendfsync "$1")
+    label="s/ (Redis)/ (Redis, $1)/; s|\"redis://[^\"]*|&?$1|"
+  fi
   rm -rf "$dir/redis" && mkdir "$dir/redis"
   start_free redis-server --bind 127.0.0.1 --save "" --dir "$dir/redis" "${file[@]}" --port
   {
