@@ -12,6 +12,7 @@
 #include <tidemill/locks.hpp>
 #include <tidemill/store.hpp>
 
+#include "core/uuid.hpp"
 #include "drivers/redis/client.hpp"
 #include "redis_server.hpp"
 #include "stores/redis/message.hpp"
@@ -285,22 +286,32 @@ TEST_F(RedisStoreTest, AKeyOfAnotherTypeIsAClearError) {
 // Why: plain tasks come in by a script that keeps its answer before it writes, and what it has refused must
 // not be taken for written. How: repeat calls that some, all and none of the tasks came in by.
 TEST_F(RedisStoreTest, ARepeatedEnqueueAnswersAsTheFirstDid) {
+  // Such ids tell when their tasks were made, so that nothing else must be kept.
+  const auto plain = [&] {
+    Task made = task("");
+    made.created_at = store_->now();
+    made.ref.id = to_string(make_uuid());
+    made.timeout = 30min;
+    return made;
+  };
+  const Task pair[] = {plain(), plain()};
+  const std::string keys[] = {"asynq:{q}:t:" + pair[0].ref.id, "asynq:{q}:t:" + pair[1].ref.id};
   const auto put_pair = [&](const Call& as) {
-    const Task tasks[] = {task("a"), task("b")};
     std::vector<Put> puts;
-    for (const Enqueued& answer : store_->enqueue(tasks, as, nullptr)) puts.push_back(answer.put);
+    for (const Enqueued& answer : store_->enqueue(pair, as, nullptr)) puts.push_back(answer.put);
     return puts;
   };
-  put(task("a"));
+  put(pair[0]);
+  ASSERT_EQ(ask("HLEN", {keys[0]}).integer, 3) << "it must be plain";
   const Call some = call();
   EXPECT_THAT(put_pair(some), ElementsAre(Put::exists, Put::created));
   EXPECT_THAT(put_pair(some), ElementsAre(Put::exists, Put::created));
-  ask("DEL", {"asynq:{q}:t:a", "asynq:{q}:t:b", "asynq:{q}:pending"});
+  ask("DEL", {keys[0], keys[1], "asynq:{q}:pending"});
   const Call all = call();
   EXPECT_THAT(put_pair(all), ElementsAre(Put::created, Put::created));
-  ask("DEL", {"asynq:{q}:t:a", "asynq:{q}:t:b", "asynq:{q}:pending"});
+  ask("DEL", {keys[0], keys[1], "asynq:{q}:pending"});
   EXPECT_THAT(put_pair(all), ElementsAre(Put::created, Put::created));
-  EXPECT_EQ(ask("EXISTS", {"asynq:{q}:t:a", "asynq:{q}:pending"}).integer, 0);
+  EXPECT_EQ(ask("EXISTS", {keys[0], keys[1], "asynq:{q}:pending"}).integer, 0);
   ask("SET", {"asynq:{q}:pending", "text"});
   const Call none = call();
   EXPECT_THAT(put_pair(none), ElementsAre(Put::failed, Put::failed));
