@@ -16,9 +16,10 @@ enum class Verdict : std::uint8_t { fine, warning, problem };
 std::string_view to_string(Verdict verdict) noexcept;
 
 /// All codes that findings have: with what is not well.
-inline constexpr std::array<std::string_view, 12> finding_codes = {
-    "store_slow",  "store_setting", "clocks_apart",   "worker_silent", "worker_stuck",  "worker_quiet",
-    "tasks_stuck", "queue_paused",  "queue_unserved", "queue_slow",    "archive_large", "schedule_overdue"};
+inline constexpr std::array<std::string_view, 13> finding_codes = {
+    "store_slow",    "store_setting",    "clocks_apart", "worker_silent",  "worker_stuck",
+    "worker_quiet",  "tasks_stuck",      "queue_paused", "queue_unserved", "queue_slow",
+    "archive_large", "schedule_overdue", "poison"};
 
 struct Finding {
   Verdict verdict = Verdict::fine;
