@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <map>
 #include <optional>
@@ -18,6 +19,13 @@
 namespace tidemill::config {
 
 enum class Role : std::uint8_t { viewer, operator_, admin, producer, worker };
+inline constexpr std::array all_roles = {Role::viewer, Role::operator_, Role::admin, Role::producer,
+                                         Role::worker};
+/// "operator".
+std::string_view to_string(Role role) noexcept;
+
+/// That a token may be allowed in a minute.
+inline constexpr std::int64_t requests_most = 10'000'000;
 
 /// Who may send requests. Only the secret's SHA-256 is known here.
 struct Token {

@@ -14,19 +14,10 @@ namespace tidemill::config {
 namespace {
 
 constexpr std::size_t secret_least = 16;
-constexpr std::int64_t requests_most = 10'000'000;
-constexpr std::array role_names = {"viewer", "operator", "admin", "producer", "worker"};
 
 void read_role(Token& token, const Node& node) {
   const std::string word = node.text();
-  const auto found = std::ranges::find(role_names, word);
-  if (found == role_names.end()) {
-    node.checked([&] {
-      wire::refuse_name("role", word, std::vector<std::string>(role_names.begin(), role_names.end()));
-    });
-  } else {
-    token.role = Role{static_cast<std::uint8_t>(found - role_names.begin())};
-  }
+  node.checked([&] { token.role = wire::parse_name<Role>("role", word, all_roles); });
 }
 
 void set_secret(Token& token, const Node& node, const Secret& secret) {
@@ -72,6 +63,12 @@ constexpr std::array token_settings = {
 };
 
 }  // namespace
+
+std::string_view to_string(Role role) noexcept {
+  static constexpr std::array<std::string_view, 5> names = {"viewer", "operator", "admin", "producer",
+                                                            "worker"};
+  return names[static_cast<std::size_t>(role)];
+}
 
 std::filesystem::path beside(const Node& node, const std::string& path) {
   return std::filesystem::path{node.file()}.parent_path() / path;

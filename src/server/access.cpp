@@ -1,12 +1,12 @@
 #include "server/access.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include <fmt/format.h>
 
 #include "core/digest.hpp"
 #include "server/problem.hpp"
+#include "server/stored_tokens.hpp"
 #include "wire/values.hpp"
 
 namespace tidemill::server {
@@ -28,20 +28,13 @@ bool matches(std::string_view glob, std::string_view text) {
 /// "admin, operator or viewer".
 std::string names_of(Roles roles) {
   std::vector<std::string> names;
-  for (unsigned i = 0; i <= static_cast<unsigned>(config::Role::worker); ++i) {
-    const config::Role role{static_cast<std::uint8_t>(i)};
+  for (const config::Role role : config::all_roles) {
     if (roles.has(role)) names.emplace_back(to_string(role));
   }
   return wire::either(names);
 }
 
 }  // namespace
-
-std::string_view to_string(config::Role role) noexcept {
-  static constexpr std::array<std::string_view, 5> names = {"viewer", "operator", "admin", "producer",
-                                                            "worker"};
-  return names[static_cast<std::size_t>(role)];
-}
 
 bool Caller::may_use(std::string_view queue) const {
   return queues.empty() ||
@@ -67,14 +60,17 @@ void Caller::check_tasks_of(std::string_view queue) const {
 Access::Access(std::vector<config::Token> tokens, std::vector<std::string> open_routes)
     : tokens_(std::move(tokens)), open_routes_(std::move(open_routes)) {}
 
-const config::Token* Access::find(std::string_view secret) const {
-  // Digests are compared, and they tell nothing of the secrets: time may hang on where they differ.
-  const std::string digest = sha256_hex(secret);
-  const auto found = std::ranges::find(tokens_, digest, &config::Token::secret_sha256);
-  return found == tokens_.end() ? nullptr : &*found;
+bool Access::has_admin() const noexcept {
+  return std::ranges::any_of(
+      tokens_, [](const auto& each) { return each.role == config::Role::admin && each.queues.empty(); });
 }
 
-Caller Access::admit(const http::Request& request, std::string_view route, Roles roles) const {
+bool Access::has(std::string_view name) const noexcept {
+  return std::ranges::find(tokens_, name, &config::Token::name) != tokens_.end();
+}
+
+Caller Access::admit(const http::Request& request, std::string_view route, Roles roles,
+                     const StoredTokens& stored) const {
   if (!has_tokens() || roles.bits == 0) return {"anyone", config::Role::admin, {}};
   const std::string_view given = request.header("authorization");
   if (given.empty()) {
@@ -82,8 +78,18 @@ Caller Access::admit(const http::Request& request, std::string_view route, Roles
       return {"anyone", config::Role::producer, {}};
     throw Problem{401, "unauthenticated", "send a token: Authorization: Bearer …"};
   }
-  const bool bearer = http::lower_case(given.substr(0, 7)) == "bearer ";
-  const config::Token* token = bearer ? find(given.substr(7)) : nullptr;
+  const config::Token* token = nullptr;
+  std::shared_ptr<const StoredToken> kept;
+  if (http::lower_case(given.substr(0, 7)) == "bearer ") {
+    // Digests are compared, and they tell nothing of the secrets: time may hang on where they differ.
+    const std::string digest = sha256_hex(given.substr(7));
+    const auto found = std::ranges::find(tokens_, digest, &config::Token::secret_sha256);
+    if (found != tokens_.end()) {
+      token = &*found;
+    } else if ((kept = stored.find(digest)) && !has(kept->token.name)) {
+      token = &kept->token;
+    }
+  }
   if (token == nullptr) throw Problem{401, "bad_credentials", "there is no such token"};
   if (!roles.has(token->role)) {
     throw Problem{403, "forbidden",

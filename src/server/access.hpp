@@ -11,6 +11,8 @@
 /// Who may do what.
 namespace tidemill::server {
 
+class StoredTokens;
+
 /// A set of roles: those that a route is for.
 struct Roles {
   unsigned bits = 0;
@@ -56,17 +58,19 @@ class Access {
   Access(std::vector<config::Token> tokens, std::vector<std::string> open_routes);
 
   bool has_tokens() const noexcept { return !tokens_.empty(); }
-  /// `route` is "POST /api/v1/tasks". Throws Problem{401} for a token that is missing or wrong, {403} for one
-  /// whose role isn't among `roles`. An empty set is for anybody.
-  Caller admit(const http::Request& request, std::string_view route, Roles roles) const;
+  /// Whether one of them may do all: whoever has that can't be locked out over the API.
+  bool has_admin() const noexcept;
+  bool has(std::string_view name) const noexcept;
+  const std::vector<config::Token>& tokens() const noexcept { return tokens_; }
+  /// `route` is "POST /api/v1/tasks". Tokens of the configuration go before those that are `stored`, which
+  /// without any in the configuration don't count. Throws Problem{401} for a token that is missing or wrong,
+  /// {403} for one whose role isn't among `roles`. An empty set is for anybody.
+  Caller admit(const http::Request& request, std::string_view route, Roles roles,
+               const StoredTokens& stored) const;
 
  private:
-  const config::Token* find(std::string_view secret) const;
-
   std::vector<config::Token> tokens_;
   std::vector<std::string> open_routes_;
 };
-
-std::string_view to_string(config::Role role) noexcept;
 
 }  // namespace tidemill::server

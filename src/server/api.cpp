@@ -25,6 +25,7 @@
 #include "server/reference.hpp"
 #include "server/remote.hpp"
 #include "server/service.hpp"
+#include "server/stored_tokens.hpp"
 #include "server/waits.hpp"
 
 namespace tidemill::server {
@@ -43,6 +44,10 @@ struct Api::Impl {
   void begin(http::Request&& request, const http::Answer& answer);
   http::Answer tagged(const http::Request& request, const http::Answer& answer) const;
   void later(std::function<http::Response()> work, const http::Answer& answer);
+  std::shared_ptr<const Access> access_now() {
+    const std::lock_guard lock{mutex};
+    return access;
+  }
   Later in_pool() {
     return [this](std::function<http::Response()> work, const http::Answer& answer) {
       later(std::move(work), answer);
@@ -59,6 +64,7 @@ struct Api::Impl {
   Client client;
   Inspector inspector;
   Service service;
+  StoredTokens tokens;
   Routes routes;
   std::string description;
   std::atomic<std::size_t> waiting{0};
@@ -83,6 +89,7 @@ Api::Impl::Impl(Store& store, ApiOptions o)
       client(store, {.log = options.log}),
       inspector(store),
       service{store, client, inspector, options.log},
+      tokens(store, options.log),
       pool(options.threads),
       metrics(service, options.meter),
       intake(service, options.tasks_max, in_pool()),
@@ -93,6 +100,7 @@ Api::Impl::Impl(Store& store, ApiOptions o)
       waits(service),
       operations(service),
       events(service, operations) {
+  tokens.follow(access->has_tokens());
   add_routes();
   description = openapi(routes, version());
 }
@@ -116,6 +124,7 @@ void Api::Impl::add_routes() {
   add_port_routes(routes, service);
   add_store_routes(routes, service);
   if (options.control != nullptr) add_control_routes(routes, *options.control);
+  add_token_routes(routes, service, tokens, [this] { return access_now(); });
   events.add_routes(routes);
   metrics.add_routes(routes);
   add_reference_route(routes);
@@ -173,14 +182,10 @@ void Api::Impl::later(std::function<http::Response()> work, const http::Answer& 
 
 void Api::Impl::begin(http::Request&& request, const http::Answer& answer) {
   const auto shared = std::make_shared<const http::Request>(std::move(request));
-  std::shared_ptr<const Access> rules;
-  {
-    const std::lock_guard lock{mutex};
-    rules = access;
-  }
+  const auto rules = access_now();
   refuse_other_sites(*shared, rules->has_tokens() ? std::span<const std::string>{} : options.hosts);
   const Match match = routes.find(*shared);
-  Caller caller = rules->admit(*shared, name_of(*match.route), match.route->roles);
+  Caller caller = rules->admit(*shared, name_of(*match.route), match.route->roles, tokens);
   if (caller.requests_per_minute > 0)
     rates.take(caller.name, caller.requests_per_minute, std::chrono::steady_clock::now());
   Ask ask = Routes::ask(match, shared, std::move(caller));
@@ -264,9 +269,11 @@ void Api::close() {
   impl_->intake.close();
   impl_->pool.join();
   impl_->operations.close();
+  impl_->tokens.close();
 }
 
 void Api::set_access(std::shared_ptr<const Access> access) {
+  impl_->tokens.follow(access->has_tokens());
   const std::lock_guard lock{impl_->mutex};
   impl_->access = std::move(access);
 }

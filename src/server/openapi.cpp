@@ -51,8 +51,7 @@ void write_body(json::Writer& writer, const Route& route) {
 
 void write_security(json::Writer& writer, const Route& route) {
   std::vector<std::string> roles;
-  for (unsigned i = 0; i <= static_cast<unsigned>(config::Role::worker); ++i) {
-    const config::Role role{static_cast<std::uint8_t>(i)};
+  for (const config::Role role : config::all_roles) {
     if (route.roles.has(role)) roles.emplace_back(to_string(role));
   }
   writer.key("security");

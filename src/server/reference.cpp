@@ -89,8 +89,7 @@ std::vector<std::string> path_parameters(std::string_view pattern) {
 
 std::string roles_of(const Route& route) {
   std::vector<std::string_view> names;
-  for (unsigned i = 0; i <= static_cast<unsigned>(config::Role::worker); ++i) {
-    const config::Role role{static_cast<std::uint8_t>(i)};
+  for (const config::Role role : config::all_roles) {
     if (route.roles.has(role)) names.push_back(to_string(role));
   }
   return names.empty() ? "anybody, without a token" : fmt::format("{}", fmt::join(names, ", "));

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,7 @@ using Later = std::function<void(std::function<http::Response()>, const http::An
 class Waits;
 class Control;
 class Notices;
+class StoredTokens;
 
 // One file each.
 void add_task_routes(Routes& routes, Service& service);
@@ -47,6 +49,9 @@ void add_stat_routes(Routes& routes, Service& service, Notices& notices);
 void add_port_routes(Routes& routes, Service& service);
 void add_store_routes(Routes& routes, Service& service);
 void add_control_routes(Routes& routes, Control& control);
+/// `access` answers what is in force.
+void add_token_routes(Routes& routes, Service& service, StoredTokens& tokens,
+                      const std::function<std::shared_ptr<const Access>()>& access);
 
 /// The parameters of the query that say which tasks, and some more.
 std::vector<std::string> with_filter(std::initializer_list<std::string> more);
