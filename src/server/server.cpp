@@ -227,6 +227,8 @@ void Server::Impl::stop() {
 Server::Server(Store& store, config::Config config, Read read, Log log, Log statements)
     : impl_(std::make_unique<Impl>(store, std::move(config), std::move(read), std::move(log),
                                    std::move(statements))) {
+  // The API answers before all has begun: a reload that is asked for meanwhile waits.
+  const std::lock_guard until_begun{impl_->reloading};
   for (const Concern& each : impl_->store.concerns())
     impl_->log.warning(each.what, {{"advice", each.advice}});
   impl_->deliveries = impl_->make_deliveries(impl_->config);
