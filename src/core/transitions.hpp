@@ -21,6 +21,9 @@ std::span<const Transition> transitions() noexcept;
 /// time.
 bool allowed(State from, State to) noexcept;
 
+/// Whether a task of this state has ended, and is kept.
+constexpr bool is_over(State state) noexcept { return state == State::completed || state == State::archived; }
+
 /// Whether a worker may have a task of this state, alone or with its group, so that it can't be edited or
 /// moved.
 bool may_be_a_workers(State state) noexcept;

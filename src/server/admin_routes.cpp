@@ -12,15 +12,12 @@ namespace tidemill::server {
 namespace {
 
 http::Response show_store(const Service& service) {
-  const auto sent = std::chrono::steady_clock::now();
-  const TimePoint now = service.inspector.now();
-  const auto took = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - sent);
-  const TimePoint here = std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
+  const StoreTime time = ask_time(service.inspector);
   return json_answer(200, wire::object([&](json::Writer& writer) {
                        writer.member("reachable", true);
-                       wire::member_time(writer, "time", now);
-                       writer.member("answer_us", took.count());
-                       writer.member("clock_offset_ms", wire::milliseconds(now - here));
+                       wire::member_time(writer, "time", time.now);
+                       writer.member("answer_us", time.answer.count());
+                       writer.member("clock_offset_ms", wire::milliseconds(time.ahead));
                        writer.key("concerns");
                        wire::write_array(writer, store_findings(service.store), write_attention);
                      }));
@@ -64,10 +61,8 @@ void add_store_routes(Routes& routes, Service& service) {
               .pattern = "/api/v1/store/checks",
               .summary = "What `tidemill doctor` finds; it changes nothing",
               .roles = admins,
-              .handle = [&service](const Ask& ask) {
-                ask.caller.check_all_queues();
-                return check_store(service);
-              }});
+              .all_queues = true,
+              .handle = [&service](const Ask&) { return check_store(service); }});
 }
 
 void add_control_routes(Routes& routes, Control& control) {
@@ -75,27 +70,21 @@ void add_control_routes(Routes& routes, Control& control) {
               .pattern = "/api/v1/config",
               .summary = "The configuration in force, without secrets",
               .roles = admins,
-              .handle = [&control](const Ask& ask) {
-                ask.caller.check_all_queues();
-                return json_answer(200, control.configuration());
-              }});
+              .all_queues = true,
+              .handle = [&control](const Ask&) { return json_answer(200, control.configuration()); }});
   routes.add({.method = "POST",
               .pattern = "/api/v1/config/reload",
               .summary = "Read the configuration anew, as on SIGHUP",
               .roles = admins,
-              .handle = [&control](const Ask& ask) {
-                ask.caller.check_all_queues();
-                return reload(control);
-              }});
+              .all_queues = true,
+              .handle = [&control](const Ask&) { return reload(control); }});
   routes.add(
       {.method = "GET",
        .pattern = "/api/v1/deliveries/hosts",
        .summary = "The hosts that deliveries call now: calls in flight, and those that wait for a place",
        .roles = viewers,
-       .handle = [&control](const Ask& ask) {
-         ask.caller.check_all_queues();
-         return list_hosts(control);
-       }});
+       .all_queues = true,
+       .handle = [&control](const Ask&) { return list_hosts(control); }});
 }
 
 }  // namespace tidemill::server

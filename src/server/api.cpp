@@ -186,6 +186,7 @@ void Api::Impl::begin(http::Request&& request, const http::Answer& answer) {
   refuse_other_sites(*shared, rules->has_tokens() ? std::span<const std::string>{} : options.hosts);
   const Match match = routes.find(*shared);
   Caller caller = rules->admit(*shared, name_of(*match.route), match.route->roles, tokens);
+  if (match.route->all_queues) caller.check_all_queues();
   if (caller.requests_per_minute > 0)
     rates.take(caller.name, caller.requests_per_minute, std::chrono::steady_clock::now());
   Ask ask = Routes::ask(match, shared, std::move(caller));

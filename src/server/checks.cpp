@@ -224,13 +224,17 @@ std::vector<Finding> store_findings(Store& store) {
   return findings;
 }
 
-Snapshot look(Inspector& inspector) {
-  Snapshot snapshot;
+StoreTime ask_time(Inspector& inspector) {
   const auto sent = std::chrono::steady_clock::now();
-  snapshot.now = inspector.now();
+  const TimePoint now = inspector.now();
+  const auto took = std::chrono::steady_clock::now() - sent;
   const TimePoint here = std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
-  snapshot.answer = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - sent);
-  snapshot.ahead = snapshot.now - here;
+  return {now, now - here, std::chrono::duration_cast<Duration>(took)};
+}
+
+Snapshot look(Inspector& inspector) {
+  const StoreTime time = ask_time(inspector);
+  Snapshot snapshot{.now = time.now, .ahead = time.ahead, .answer = time.answer};
   snapshot.queues = inspector.queues();
   snapshot.workers = inspector.workers();
   snapshot.schedules = inspector.schedules();

@@ -31,11 +31,20 @@ struct Finding {
   std::optional<TimePoint> since = {};
 };
 
-/// What is known of a store at one time.
-struct Snapshot {
+/// What a store says when it is asked for its time.
+struct StoreTime {
   TimePoint now = {};    ///< By the store.
   Duration ahead = {};   ///< How far the store's clock is before this machine's.
-  Duration answer = {};  ///< How long the store took to tell its time.
+  Duration answer = {};  ///< How long the store took to tell it.
+};
+
+StoreTime ask_time(Inspector& inspector);
+
+/// What is known of a store at one time.
+struct Snapshot {
+  TimePoint now = {};  ///< These three as in StoreTime.
+  Duration ahead = {};
+  Duration answer = {};
   std::vector<QueueInfo> queues = {};
   std::vector<WorkerInfo> workers = {};
   std::vector<ScheduleInfo> schedules = {};

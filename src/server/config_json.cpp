@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "server/access.hpp"
+#include "server/token_limits.hpp"
 #include "wire/json_write.hpp"
 #include "wire/values.hpp"
 
@@ -39,9 +39,7 @@ void member_duration(json::Writer& out, std::string_view name, Duration duration
 void write_token(json::Writer& out, const config::Token& token) {
   out.open('{');
   out.member("name", token.name);
-  out.member("role", to_string(token.role));
-  if (!token.queues.empty()) out.member("queues", token.queues);
-  if (token.requests_per_minute > 0) out.member("requests_per_minute", token.requests_per_minute);
+  write_limits(out, token);
   out.close('}');
 }
 

@@ -91,6 +91,7 @@ void Events::add_routes(Routes& routes) {
                   "Changes as they happen, as server-sent events; topics: stats, queues, schedule, worker, "
                   "op (operations), attention, store, task:ID, log:ID",
               .roles = viewers,
+              .all_queues = true,
               .parameters = {"topics"},
               .handle = [this](const Ask& ask) { return open(ask); }});
 }
@@ -100,8 +101,6 @@ std::string Events::text_of(const Event& event) const {
 }
 
 http::Response Events::open(const Ask& ask) {
-  // What is told here is of all queues.
-  ask.caller.check_all_queues();
   const auto listener = std::make_shared<Listener>(ask.caller, read_topics(ask.parameter("topics")),
                                                    std::make_shared<http::Stream>(waiting_max));
   std::string begin =

@@ -20,7 +20,8 @@ void Metrics::add_routes(Routes& routes) {
               .pattern = "/metrics",
               .summary = "Depths, times and outcomes, as Prometheus reads them",
               .roles = viewers,
-              .handle = [this](const Ask& ask) { return metrics(ask); }});
+              .all_queues = true,  // Counters are of all queues together.
+              .handle = [this](const Ask&) { return metrics(); }});
   routes.add({.method = "GET",
               .pattern = "/readyz",
               .summary = "Whether a claim has succeeded of late",
@@ -35,9 +36,7 @@ http::Response Metrics::ready() const {
   return {200, "text/plain", {}, "ok\n"};
 }
 
-http::Response Metrics::metrics(const Ask& ask) const {
-  // Counters are of all queues together.
-  ask.caller.check_all_queues();
+http::Response Metrics::metrics() const {
   std::string out = fmt::format(
       "# HELP tidemill_info The server's version.\n# TYPE tidemill_info gauge\n"
       "tidemill_info{{version=\"{}\"}} 1\n",

@@ -14,7 +14,7 @@ class Metrics {
   void add_routes(Routes& routes);
 
  private:
-  http::Response metrics(const Ask& ask) const;
+  http::Response metrics() const;
   http::Response ready() const;
 
   Service& service_;

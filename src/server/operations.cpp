@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/transitions.hpp"
 #include "server/plan.hpp"
 #include "wire/action_json.hpp"
 #include "wire/task_filter.hpp"
@@ -104,8 +105,6 @@ std::vector<Ref> refs_of(const Plan& plan) {
   refs.insert(refs.end(), plan.refs.begin(), plan.refs.end());
   return refs;
 }
-
-bool has_ended(const Task& task) { return task.state == State::completed || task.state == State::archived; }
 
 }  // namespace
 
@@ -344,7 +343,8 @@ http::Response Operations::set_rate(const Ask& ask) {
   wire::read_members<Body>(document.root(), body, members);
   if (!body.rate) throw wire::BadValue{"/rate_per_s", "is missing; null: as fast as it goes"};
   const Task task = find(ask);
-  if (has_ended(task)) throw Problem{409, "wrong_state", fmt::format("the operation is {}", state_of(task))};
+  if (is_over(task.state))
+    throw Problem{409, "wrong_state", fmt::format("the operation is {}", state_of(task))};
   notes_.change(task.ref.id, [&](OperationNote& note) { note.rate = body.rate; });
   return json_answer(200, describe(task));
 }
@@ -368,7 +368,7 @@ http::Response Operations::list_failures(const Ask& ask) {
 /// A new operation: what has been done since to those that were changed is not done again.
 http::Response Operations::retry_failed(const Ask& ask) {
   const Task task = find(ask);
-  if (!has_ended(task)) {
+  if (!is_over(task.state)) {
     throw Problem{409, "wrong_state",
                   fmt::format("the operation is {}; it must have ended, or be cancelled", state_of(task))};
   }

@@ -43,6 +43,7 @@ struct Route {
   std::string pattern = {};  ///< "/api/v1/tasks/{id}".
   std::string summary = {};
   Roles roles = {};                          ///< None: for anybody, without a token.
+  bool all_queues = false;                   ///< Only for who may use all queues there are and will be.
   std::vector<std::string> parameters = {};  ///< Of the query: any other is a mistake.
   std::vector<std::string> fields = {};      ///< What the parameter `fields` may name.
   std::string body = {};                     ///< An example of what is sent; empty: nothing is.

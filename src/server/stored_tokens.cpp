@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "server/problem.hpp"
+#include "server/token_limits.hpp"
 #include "wire/json_read.hpp"
 #include "wire/json_write.hpp"
 
@@ -65,10 +66,7 @@ std::string fault_of(std::string_view name, const wire::BadValue& bad) {
 
 std::string text_of(const StoredToken& token) {
   return wire::object([&](json::Writer& writer) {
-    writer.member("role", to_string(token.token.role));
-    if (!token.token.queues.empty()) writer.member("queues", token.token.queues);
-    if (token.token.requests_per_minute > 0)
-      writer.member("requests_per_minute", token.token.requests_per_minute);
+    write_limits(writer, token.token);
     writer.member("secret_sha256", token.token.secret_sha256);
     if (token.former) {
       wire::member_object(writer, "former", [&] {

@@ -10,6 +10,7 @@
 #include "server/etag.hpp"
 #include "server/service.hpp"
 #include "server/stored_tokens.hpp"
+#include "server/token_limits.hpp"
 #include "wire/base64.hpp"
 
 namespace tidemill::server {
@@ -102,16 +103,14 @@ std::string make_secret() {
 
 std::string tag_of(const StoredToken& token) { return etag_of(std::to_string(token.version)); }
 
-void write_limits(json::Writer& writer, const config::Token& token, std::string_view source) {
+void write_named(json::Writer& writer, const config::Token& token, std::string_view source) {
   writer.member("name", token.name);
-  writer.member("role", to_string(token.role));
-  if (!token.queues.empty()) writer.member("queues", token.queues);
-  if (token.requests_per_minute > 0) writer.member("requests_per_minute", token.requests_per_minute);
+  write_limits(writer, token);
   writer.member("source", source);
 }
 
 void write_token(json::Writer& writer, const StoredToken& token, TimePoint now) {
-  write_limits(writer, token.token, "store");
+  write_named(writer, token.token, "store");
   wire::member_time(writer, "created_at", token.created_at);
   wire::member_text(writer, "by", token.by);
   wire::member_time(writer, "expires_at", token.expires_at);
@@ -196,7 +195,7 @@ http::Response list(Tokens& tokens) {
                        for (const config::Token& each : access->tokens()) {
                          writer.comma();
                          writer.open('{');
-                         write_limits(writer, each, "file");
+                         write_named(writer, each, "file");
                          writer.close('}');
                        }
                        for (const StoredToken& each : stored) {
@@ -288,11 +287,8 @@ void add_token_routes(Routes& routes, Service& service, StoredTokens& stored,
   const auto tokens = std::make_shared<Tokens>(Tokens{service, stored, access});
   const auto add = [&](Route route, http::Response (*handle)(Tokens&, const Ask&)) {
     route.roles = admins;
-    route.handle = [tokens, handle](const Ask& ask) {
-      // It could make a token that does what it may not.
-      ask.caller.check_all_queues();
-      return handle(*tokens, ask);
-    };
+    route.all_queues = true;  // Else it could make a token that does what it may not.
+    route.handle = [tokens, handle](const Ask& ask) { return handle(*tokens, ask); };
     routes.add(std::move(route));
   };
   const std::string one = "/api/v1/tokens/{name}";

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/transitions.hpp"
 #include "wire/task_json.hpp"
 
 namespace tidemill::server {
@@ -16,9 +17,7 @@ using namespace std::chrono_literals;
 constexpr auto look_every = 50ms;
 constexpr std::size_t look_at_most = 1000;
 
-bool has_ended(State state) {
-  return state == State::gone || state == State::completed || state == State::archived;
-}
+bool has_ended(State state) { return state == State::gone || is_over(state); }
 
 http::Response answer_of(const std::optional<Task>& task) {
   return json_answer(200, wire::object([&](json::Writer& writer) {

@@ -142,7 +142,7 @@ Changed MemoryStore::change_one(const Ref& ref, const Change& change, TimePoint 
     edited.purge_at.reset();
     edited.place = now;
     if (change.to == State::scheduled) task.run_at = change.run_at.value_or(now);
-    if (change.to == State::completed || change.to == State::archived) {
+    if (is_over(change.to)) {
       task.ended_at = now;
       if (change.keep) edited.purge_at = now + *change.keep;
     }

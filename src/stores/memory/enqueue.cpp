@@ -4,6 +4,7 @@
 #include <tidemill/error.hpp>
 
 #include "core/rules.hpp"
+#include "core/transitions.hpp"
 #include "stores/memory/store_impl.hpp"
 
 namespace tidemill::memory {
@@ -79,8 +80,7 @@ std::optional<Enqueued> MemoryStore::put_over_key(const Task& task, TimePoint no
   if (key == nullptr) return {};
   const std::string id = key->holder;
   Row* row = rows_.find({task.ref.queue, id});
-  const bool ended = row == nullptr || row->sequence != key->sequence ||
-                     row->task.state == State::completed || row->task.state == State::archived;
+  const bool ended = row == nullptr || row->sequence != key->sequence || is_over(row->task.state);
   if (ended || task.unique->on_conflict != OnConflict::replace) {
     return Enqueued{Put::exists, id, fmt::format("task {} holds the unique key", id)};
   }

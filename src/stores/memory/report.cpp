@@ -34,9 +34,7 @@ std::vector<Reported> MemoryStore::report(std::span<const Report> reports, const
 Reported MemoryStore::end_attempt(const Report& report, TimePoint now) {
   if (report.lease == nullptr || !allowed(State::active, report.to)) return Reported::failed;
   Row* row = rows_.find(report.lease->task.ref);
-  if (row == nullptr || row->task.state == State::completed || row->task.state == State::archived) {
-    return Reported::ended;
-  }
+  if (row == nullptr || is_over(row->task.state)) return Reported::ended;
   if (row->task.state != State::active || row->token != report.lease->token) return Reported::lost;
 
   if (report.release_key) rows_.release_key(*row);
@@ -69,7 +67,7 @@ void MemoryStore::enter_state(Row& row, const Report& report, TimePoint now) {
   if (report.to != State::pending || !report.front) row.place = now;
   task.run_at.reset();
   if (report.to == State::scheduled || report.to == State::retry) task.run_at = now + report.delay;
-  if (report.to == State::completed || report.to == State::archived) {
+  if (is_over(report.to)) {
     task.ended_at = now;
     if (report.keep) row.purge_at = now + *report.keep;
   }

@@ -49,7 +49,7 @@ Task ended(const Report& report, TimePoint now) {
   task.run_at.reset();
   task.ended_at.reset();
   if (report.to == State::scheduled || report.to == State::retry) task.run_at = now + report.delay;
-  if (report.to == State::completed || report.to == State::archived) task.ended_at = now;
+  if (is_over(report.to)) task.ended_at = now;
   return task;
 }
 

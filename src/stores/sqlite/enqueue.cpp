@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/rules.hpp"
+#include "core/transitions.hpp"
 #include "stores/sqlite/groups.hpp"
 #include "stores/sqlite/layout.hpp"
 #include "stores/sqlite/tasks.hpp"
@@ -129,9 +130,7 @@ std::optional<Holder> holder_of(Write& write, std::int64_t queue, std::string_vi
   return holder;
 }
 
-bool ended(const Holder& holder) {
-  return holder.gone || holder.row.state() == State::completed || holder.row.state() == State::archived;
-}
+bool ended(const Holder& holder) { return holder.gone || is_over(holder.row.state()); }
 
 bool started(const Holder& holder) {
   constexpr States waiting =

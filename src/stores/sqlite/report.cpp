@@ -33,8 +33,6 @@ constexpr sqlite::Sql start_afresh{
     "UPDATE main.tidemill_run SET retries = NULL, crashes = NULL, deferrals = NULL WHERE seq = ?1"};
 constexpr sqlite::Sql set_signal{"UPDATE main.tidemill_run SET signal = ?2 WHERE seq = ?1"};
 
-bool ends(State state) { return state == State::completed || state == State::archived; }
-
 bool finish(Write& write, const Report& report, const Token& token) {
   if (report.to != State::gone || !report.then.empty()) return false;
   const auto queue = write.find_queue(report.lease->task.ref.queue);
@@ -72,7 +70,7 @@ void end_attempt(Write& write, const Row& row, const Report& report, TimePoint n
   if (report.record) record(write, row, report, std::move(logs), now);
   std::optional<std::int64_t> ended_at;
   std::optional<std::int64_t> purge_at;
-  if (ends(report.to)) {
+  if (is_over(report.to)) {
     ended_at = stored(now);
     if (report.keep) purge_at = stored(now + *report.keep);
   }
@@ -91,7 +89,7 @@ Reported report_one(Write& write, const Report& report, TimePoint now, std::size
   const auto token = parse_token(report.lease->token);
   if (token && finish(write, report, *token)) return Reported::applied;
   const auto row = find_row(write, report.lease->task.ref);
-  if (!row || ends(row->state())) return Reported::ended;
+  if (!row || is_over(row->state())) return Reported::ended;
   const bool held =
       token && row->state() == State::active && row->seq == token->seq && row->claim == token->claim;
   if (!held) return Reported::lost;
@@ -108,7 +106,7 @@ void change_row(Write& write, const Row& row, const Change& change, TimePoint no
   }
   std::optional<std::int64_t> ended_at;
   std::optional<std::int64_t> purge_at;
-  if (ends(change.to)) {
+  if (is_over(change.to)) {
     ended_at = stored(now);
     if (change.keep) purge_at = stored(now + *change.keep);
   }
