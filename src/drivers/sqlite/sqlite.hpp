@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -13,6 +12,8 @@
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
+
+#include "drivers/sql/text.hpp"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -39,36 +40,9 @@ struct Blob {
   std::string_view bytes;
 };
 
-/// An SQL text that lives as long as the program. Its address is its identity: a connection prepares each
-/// once.
-struct Sql {
-  const char* text;
-};
-
-/// A text that is put together when the program is compiled. `data()` ends in a zero.
-template <std::size_t Size>
-using Text = std::array<char, Size>;
-
-template <std::size_t Size>
-consteval Text<Size> to_text(const char (&part)[Size]) {
-  return std::to_array(part);
-}
-template <std::size_t Size>
-consteval Text<Size> to_text(const Text<Size>& part) {
-  return part;
-}
-
-/// `constexpr auto text = join("SELECT ", columns, " FROM …");` of literals, and of what `join` has made.
-template <class... Parts>
-consteval auto join(const Parts&... parts) {
-  Text<(sizeof(Parts) + ... + 0) - sizeof...(Parts) + 1> text{};
-  std::size_t at = 0;
-  const auto append = [&](const auto& part) {
-    for (std::size_t i = 0; i + 1 < part.size(); ++i) text[at++] = part[i];
-  };
-  (append(to_text(parts)), ...);
-  return text;
-}
+using sql::join;
+using sql::Sql;
+using sql::Text;
 
 class Connection;
 
