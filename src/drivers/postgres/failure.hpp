@@ -11,7 +11,8 @@ namespace tidemill::postgres {
 
 /// What is known of the writes of a call that failed.
 enum class Outcome : std::uint8_t {
-  refused,  ///< The server answered with an error: nothing of it is written. The connection goes on.
+  refused,  ///< The server answered with an error, or nothing was sent as the deadline had passed: nothing of
+            ///< it is written. The connection goes on.
   undone,   ///< The connection can't be had, or was lost before a commit was sent: nothing is written.
   unknown,  ///< The connection was lost after a commit was sent: it is written as a whole or not at all.
 };

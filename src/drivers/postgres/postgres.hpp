@@ -51,6 +51,7 @@ class Query {
   /// Of bytea[] or text[]; valid as long as this object. Empty for NULL.
   std::vector<std::optional<std::string_view>> texts(int column) const;
 
+  pg_result* handle() const noexcept { return result_.get(); }
   /// How many rows were returned.
   int rows() const noexcept;
   /// How many rows were inserted, updated, deleted or returned.
@@ -61,7 +62,6 @@ class Query {
     void operator()(pg_result* result) const noexcept;
   };
   std::string_view cell(int column) const;
-  std::vector<std::optional<std::string_view>> elements(int column) const;
 
   std::unique_ptr<pg_result, Clear> result_;
   int row_ = -1;
@@ -182,22 +182,25 @@ class Connection {
     std::string name;         ///< A digest of text and types: the same name is never another statement.
     std::string text;         ///< With the schema's name in it.
     std::vector<Type> types;  ///< Of the parameters.
-    bool known = false;       ///< The server has it.
+    bool known;               ///< The server has it, or will have it after what is under way.
   };
+  struct Item;
   struct Trip;
 
   void connect(const Options& options, const std::string& application_name, Deadline deadline);
-  Prepared& prepared(const Sql& sql, const Parameters& parameters);
-  std::vector<Query> send_once(const Batch& batch, Scope scope);
+  void look_alive(bool transaction_open);
+  std::vector<Query> send_once(const Batch& batch, Scope scope, bool transaction_open);
   void queue(Trip& trip, const Batch& batch, Scope scope);
-  void queue_statement(const Sql& sql, const Parameters& parameters);
+  void queue_statement(Trip& trip, const Sql& sql, const Parameters& parameters, std::size_t index);
+  Prepared& statement_of(const Sql& sql, const Parameters& parameters);
   void collect(Trip& trip, std::vector<Query>& answers);
-  void finish(Trip& trip, bool simple);
-  bool wait(short events);
-  pg_result* next_result();
-  void look_alive();
-  [[noreturn]] void give_up(const Trip& trip, std::string message, bool timed_out);
-  void abandon() noexcept;
+  void take(Trip& trip, const Item& item, Query answer, std::vector<Query>& answers);
+  void take_error(Trip& trip, std::size_t statement, const pg_result* result);
+  pg_result* next_result(const Trip& trip);
+  [[noreturn]] void lose(const Trip& trip, const Failure* why = nullptr);
+  [[noreturn]] void refuse(const Trip& trip);
+  void run_script(const std::string& script);
+  void close(bool cancel) noexcept;
 
   pg_conn* connection_ = nullptr;
   bool owns_ = true;
