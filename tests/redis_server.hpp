@@ -11,9 +11,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <mutex>
-#include <random>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -23,6 +20,7 @@
 #include <fmt/format.h>
 
 #include "drivers/redis/client.hpp"
+#include "port.hpp"
 #include "process.hpp"
 
 /// Real servers of Redis, for tests. Each has a free port of this machine and a directory of its own, and
@@ -43,33 +41,6 @@ inline std::string redis_program(const std::string& name) {
     if (::tidemill::testing::redis_program("redis-server").empty())            \
       GTEST_SKIP() << "redis-server is not installed; ./dev test installs it"; \
   } while (false)
-
-/// A port on which nobody listens, nor on the one 10000 above, which a node of a cluster takes for itself.
-/// Both lie below those that the system gives to outgoing connections, so it is free again after a server's
-/// end. Another one each time.
-inline std::uint16_t free_port() {
-  static std::mutex mutex;
-  static std::mt19937 random{std::random_device{}()};
-  static std::set<int> given;
-  const std::lock_guard lock{mutex};
-  const auto is_free = [](int port) {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const int yes = 1;
-    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(static_cast<std::uint16_t>(port));
-    const bool ok = ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    ::close(fd);
-    return ok;
-  };
-  while (true) {
-    const int port = std::uniform_int_distribution<int>{10000, 22000}(random);
-    if (is_free(port) && is_free(port + 10000) && given.insert(port).second)
-      return static_cast<std::uint16_t>(port);
-  }
-}
 
 /// redis-server with some lines of configuration, without files of its data unless they ask for them.
 class RedisServer {
