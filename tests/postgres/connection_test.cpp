@@ -46,7 +46,7 @@ TEST_F(PostgresConnection, RunsStatements) {
 TEST_F(PostgresConnection, SendsABatchAsATransaction) {
   Connection db{options(server().url())};
   Batch batch;
-  batch.add(insert_key, 1).add(insert_key, 2).add(read_all);
+  batch.add(insert_key, 1).append(Batch{}.add(insert_key, 2).add(read_all));
   std::vector<Query> answers = db.send(batch, Scope::whole);
   ASSERT_EQ(answers.size(), 3U);
   EXPECT_EQ(answers[0].changes(), 1);

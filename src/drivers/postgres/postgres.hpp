@@ -82,6 +82,11 @@ class Batch {
     statements_.push_back({.sql = &sql, .parameters = std::move(parameters)});
     return *this;
   }
+  /// All of the other comes after all of this.
+  Batch& append(Batch other) {
+    for (Statement& statement : other.statements_) statements_.push_back(std::move(statement));
+    return *this;
+  }
   std::size_t size() const noexcept { return statements_.size(); }
   bool empty() const noexcept { return statements_.empty(); }
   void clear() noexcept { statements_.clear(); }
