@@ -37,6 +37,12 @@ class PostgresFaults : public PostgresTest {
     return batch.add(insert_key, 1).add(insert_key, 2);
   }
 
+  /// The server's own list leaves a process out before its socket is closed.
+  static bool ends(int backend) {
+    const std::string process = "/proc/" + std::to_string(backend);
+    return testing::eventually([&] { return !std::filesystem::exists(process); });
+  }
+
   std::optional<testing::Proxy> proxy;
 };
 
@@ -136,9 +142,7 @@ TEST_F(PostgresFaults, ABackendIsEndedWhileIdle) {
     db.run(insert_key, 1);
     if (open) db.begin();
     direct->query(kill_backend, db.backend());
-    // The server's own list leaves it out before its socket is closed.
-    const std::string process = "/proc/" + std::to_string(db.backend());
-    ASSERT_TRUE(testing::eventually([&] { return !std::filesystem::exists(process); }));
+    ASSERT_TRUE(ends(db.backend()));
     // Nothing was sent any more, so nothing is in doubt.
     const Failure failure = failure_of([&] { db.send(two(), Scope::whole); });
     EXPECT_EQ(failure.outcome(), Outcome::undone);
@@ -167,6 +171,7 @@ TEST_F(PostgresFaults, AServerIsStoppedAndComesBack) {
     Connection before{at};
     before.run(insert_key, signal);
     own.stop(signal);
+    EXPECT_TRUE(ends(before.backend()));
     EXPECT_TRUE(failure_of([&] { before.run(insert_key, -signal); }).lost());
     EXPECT_EQ(failure_of([&] { Connection late{at}; }).outcome(), Outcome::undone);
     own.start();
