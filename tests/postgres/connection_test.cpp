@@ -261,7 +261,9 @@ TEST_F(PostgresConnection, BorrowsTheCallersAndLeavesItAsItWas) {
     const Failure failure = failure_of([&] { db.run(insert_key, 1); });
     EXPECT_EQ(failure.state(), "23505");
     EXPECT_TRUE(db.in_transaction());
+    EXPECT_TRUE(db.transaction_failed());
     db.execute("ROLLBACK TO here");
+    EXPECT_FALSE(db.transaction_failed());
     EXPECT_EQ(db.run(insert_key, 2), 1);
   }
   EXPECT_EQ(PQisnonblocking(own.get()), 0);

@@ -317,4 +317,8 @@ bool Connection::in_transaction() const noexcept {
   return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
 }
 
+bool Connection::transaction_failed() const noexcept {
+  return PQtransactionStatus(connection_) == PQTRANS_INERROR;
+}
+
 }  // namespace tidemill::postgres

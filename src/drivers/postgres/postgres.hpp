@@ -171,6 +171,8 @@ class Connection {
   void rollback() noexcept;
   /// As of the last answer.
   bool in_transaction() const noexcept;
+  /// It is open, and a statement of it was refused: the server takes nothing but its end.
+  bool transaction_failed() const noexcept;
 
   /// False once it is lost: no call can succeed any more.
   bool usable() const noexcept { return usable_; }
