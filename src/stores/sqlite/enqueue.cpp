@@ -6,11 +6,16 @@
 
 #include "core/rules.hpp"
 #include "core/transitions.hpp"
+#include "stores/sql/task.hpp"
 #include "stores/sqlite/groups.hpp"
 #include "stores/sqlite/layout.hpp"
 #include "stores/sqlite/tasks.hpp"
 
 namespace tidemill::sqlite_store {
+
+using sql_store::at_of;
+using sql_store::fault_of;
+using sql_store::usual;
 
 namespace {
 
@@ -43,29 +48,6 @@ constexpr sqlite::Sql put_key{
 
 constexpr sqlite::Sql get_schedule{"SELECT next, paused FROM main.tidemill_schedule WHERE id = ?1"};
 constexpr sqlite::Sql move_schedule{"UPDATE main.tidemill_schedule SET next = ?2, last = ?3 WHERE id = ?1"};
-
-/// What is wrong with the task itself; empty: nothing.
-std::string fault_of(const Task& task, std::size_t bytes_max) {
-  if (task.priority < -priority_most || task.priority > priority_most) {
-    return fmt::format("the priority is {}; it must be from {} to {}", task.priority, -priority_most,
-                       priority_most);
-  }
-  if (task.ref.queue.empty() || task.ref.id.empty() || task.kind.empty())
-    return "queue, id and kind must not be empty";
-  return rules::fault_of(task, bytes_max);
-}
-
-bool usual(const Task& task) {
-  return task.priority == 0 && task.retries_max == usual_retries_max &&
-         task.crashes_max == usual_crashes_max && task.timeout.count() == usual_timeout &&
-         task.retention == Duration::zero() && !task.deadline && !task.expires_at && !task.unique &&
-         task.group.empty() && task.headers.empty();
-}
-
-/// When it is due, or since when it is in its state.
-TimePoint at_of(const Task& task, TimePoint now) {
-  return task.state == State::scheduled ? task.run_at.value_or(now + task.delay) : now;
-}
 
 /// False when there is a task with that id.
 bool insert(Write& write, const Task& task, std::int64_t queue, TimePoint now) {

@@ -1,18 +1,16 @@
 #include "stores/sqlite/find.hpp"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <unordered_map>
 
-#include <fmt/format.h>
-
-#include <tidemill/error.hpp>
-
 #include "core/filter.hpp"
+#include "stores/sql/cursor.hpp"
 #include "stores/sqlite/tasks.hpp"
 
 namespace tidemill::sqlite_store {
+
+using sql_store::Cursor;
+using sql_store::parse_cursor;
 
 namespace {
 
@@ -35,34 +33,6 @@ constexpr auto later_lines_text = sqlite::join(
 constexpr sqlite::Sql same_instant{same_instant_text.data()};
 constexpr sqlite::Sql same_line{same_line_text.data()};
 constexpr sqlite::Sql later_lines{later_lines_text.data()};
-
-/// The last row that was looked at. It need not be there any more.
-struct Cursor {
-  std::int64_t state = 0;
-  std::int64_t lane = 0;
-  std::int64_t at = 0;
-  std::int64_t seq = 0;
-  std::string queue = {};  // The name, as pages are ordered by that.
-};
-
-std::string to_text(const Cursor& cursor) {
-  return fmt::format("{}:{}:{}:{}:{}", cursor.state, cursor.lane, cursor.at, cursor.seq, cursor.queue);
-}
-
-Cursor parse_cursor(std::string_view text) {
-  std::array<std::int64_t, 4> numbers{};
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  for (std::int64_t& number : numbers) {
-    const auto [stop, error] = std::from_chars(at, end, number);
-    if (error != std::errc{} || stop == end || *stop != ':') {
-      throw Error{ErrorKind::invalid,
-                  fmt::format("\"{}\" is no cursor; take the one that the page before gave, as it is", text)};
-    }
-    at = stop + 1;
-  }
-  return {numbers[0], numbers[1], numbers[2], numbers[3], std::string{at, end}};
-}
 
 class Finder {
  public:

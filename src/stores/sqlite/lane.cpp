@@ -47,9 +47,9 @@ Error to_error(const sqlite::Failure& failure, const std::string& path) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return {ErrorKind::timed_out, text("stayed locked by another writer. If this thread has a "
-                                           "transaction open on the same file, hand it "
-                                           "over (enqueue(SqliteTransaction{db}, …)) or end it first; a call "
-                                           "without it waits for itself")};
+                                         "transaction open on the same file, hand it "
+                                         "over (enqueue(SqliteTransaction{db}, …)) or end it first; a call "
+                                         "without it waits for itself")};
     case SQLITE_FULL:
       return {ErrorKind::unavailable, text("can't grow: the disk is full; nothing was written")};
     case SQLITE_IOERR:
@@ -124,9 +124,8 @@ bool Lane::expire(std::vector<Operation*>& operations) const {
   const auto now = Steady::now();
   const std::size_t expired = std::erase_if(operations, [&](Operation* operation) {
     if (operation->deadline == Steady::time_point{} || operation->deadline > now) return false;
-    operation->error = std::make_exception_ptr(
-        Error{ErrorKind::timed_out,
-              fmt::format("{} did not get to this call before its deadline", options_.path)});
+    operation->error = std::make_exception_ptr(Error{
+        ErrorKind::timed_out, fmt::format("{} did not get to this call before its deadline", options_.path)});
     return true;
   });
   return expired > 0;

@@ -15,7 +15,7 @@
 
 #include "core/group_commit.hpp"
 #include "drivers/sqlite/sqlite.hpp"
-#include "stores/sqlite/hub.hpp"
+#include "stores/sql/hub.hpp"
 #include "stores/sqlite/write.hpp"
 
 namespace tidemill::sqlite_store {

@@ -62,9 +62,19 @@ Migration migrate_sqlite(const SqliteOptions& options) {
 
 namespace sqlite_store {
 
+namespace {
+
+/// How often to look for other processes' writes: half of the 10 ms that a wake-up may take, 0.6 % of a core.
+constexpr auto look_interval = std::chrono::milliseconds{5};
+
+}  // namespace
+
 SqliteStore::SqliteStore(SqliteOptions options)
     : options_(std::move(options)),
-      hub_([this] { lane_.look(); }),
+      hub_([this] {
+        lane_.look();
+        return look_interval;
+      }),
       lane_({.path = options_.path, .full_sync = options_.full_sync, .busy_timeout = options_.busy_timeout},
             names_, hub_),
       readers_(options_.path, options_.busy_timeout, names_) {}

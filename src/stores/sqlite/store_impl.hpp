@@ -7,8 +7,8 @@
 #include <tidemill/groups.hpp>
 #include <tidemill/store.hpp>
 
+#include "stores/sql/hub.hpp"
 #include "stores/sqlite/documents.hpp"
-#include "stores/sqlite/hub.hpp"
 #include "stores/sqlite/lane.hpp"
 #include "stores/sqlite/locks.hpp"
 #include "stores/sqlite/names.hpp"

@@ -9,10 +9,13 @@
 #include <tidemill/store.hpp>
 
 #include "drivers/sqlite/sqlite.hpp"
-#include "stores/sqlite/hub.hpp"
+#include "stores/sql/hub.hpp"
 #include "stores/sqlite/names.hpp"
 
 namespace tidemill::sqlite_store {
+
+using sql_store::Hub;
+using sql_store::News;
 
 /// Where numbers come from that never come twice.
 enum class Counter : std::uint8_t { fence, version };

@@ -1,15 +1,13 @@
-#include "stores/sqlite/hub.hpp"
+#include "stores/sql/hub.hpp"
 
 #include <algorithm>
 
-namespace tidemill::sqlite_store {
+namespace tidemill::sql_store {
 
 namespace {
 
 using std::chrono::steady_clock;
 
-/// How often to look for other processes' writes: half of the 10 ms that a wake-up may take, 0.6 % of a core.
-constexpr auto look_interval = std::chrono::milliseconds{5};
 /// Workers that are remembered; far more than a process has, but remote ones come and go.
 constexpr std::size_t workers_max = 10'000;
 
@@ -131,9 +129,9 @@ void Hub::rest(Waiter& waiter, std::unique_lock<std::mutex>& lock, steady_clock:
   if (steady_clock::now() < next_look_) waiter.condition.wait_until(lock, std::min(until, next_look_));
   if (steady_clock::now() < next_look_ || reason(waiter)) return;
   lock.unlock();
-  look_();
+  const auto pause = look_();
   lock.lock();
-  next_look_ = steady_clock::now() + look_interval;
+  next_look_ = steady_clock::now() + pause;
 }
 
 /// REQUIRES: mutex_.
@@ -144,4 +142,4 @@ void Hub::leave(Waiter& waiter) {
   if (!waiters_.empty()) waiters_.front()->condition.notify_one();  // It becomes the lookout.
 }
 
-}  // namespace tidemill::sqlite_store
+}  // namespace tidemill::sql_store

@@ -7,9 +7,9 @@
 
 #include <tidemill/error.hpp>
 
-#include "stores/sqlite/layout.hpp"
+#include "stores/sql/layout.hpp"
 
-namespace tidemill::sqlite_store {
+namespace tidemill::sql_store {
 
 namespace {
 
@@ -156,4 +156,4 @@ std::string write_map(const std::map<std::string, std::string>& map) {
 
 std::map<std::string, std::string> read_map(std::string_view json) { return MapReader{json}.read(); }
 
-}  // namespace tidemill::sqlite_store
+}  // namespace tidemill::sql_store

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -14,7 +15,7 @@
 
 #include <tidemill/store.hpp>
 
-namespace tidemill::sqlite_store {
+namespace tidemill::sql_store {
 
 /// What a transaction did that someone may wait for.
 struct News {
@@ -34,8 +35,10 @@ class Hub {
  public:
   using Sequence = std::uint64_t;
 
-  /// Looks for what other processes did, and calls `foreign` if they did anything. Must not throw.
-  explicit Hub(std::function<void()> look) : look_(std::move(look)) {}
+  /// Looks for what other processes did, calls `foreign` if they did anything, and returns how long the next
+  /// look has time. Must not throw.
+  using Look = std::function<std::chrono::microseconds()>;
+  explicit Hub(Look look) : look_(std::move(look)) {}
 
   Sequence sequence() const;
   void publish(const News& news);
@@ -76,7 +79,7 @@ class Hub {
   void rest(Waiter& waiter, std::unique_lock<std::mutex>& lock, std::chrono::steady_clock::time_point until);
   void leave(Waiter& waiter);
 
-  const std::function<void()> look_;
+  const Look look_;
   mutable std::mutex mutex_;
   // All below is guarded by mutex_.
   Sequence sequence_ = 1;
@@ -90,4 +93,4 @@ class Hub {
   std::chrono::steady_clock::time_point next_look_{};
 };
 
-}  // namespace tidemill::sqlite_store
+}  // namespace tidemill::sql_store
