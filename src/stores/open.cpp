@@ -9,6 +9,7 @@
 #include "core/url.hpp"
 #include "stores/check_url.hpp"
 #include "stores/memory/memory_store.hpp"
+#include "stores/postgres/postgres_store.hpp"
 #include "stores/redis/redis_store.hpp"
 #include "stores/sqlite/sqlite_store.hpp"
 
@@ -19,8 +20,8 @@ namespace {
 [[noreturn]] void unknown_scheme(const Url& url) {
   throw Error{
       ErrorKind::invalid,
-      fmt::format("there is no store \"{}:\"; there are sqlite: (as in sqlite:jobs.db), redis: (as in "
-                  "redis://localhost:6379/0) and memory:",
+      fmt::format("there is no store \"{}:\"; there are sqlite: (as in sqlite:jobs.db), postgres: (as in "
+                  "postgres://user@localhost/app), redis: (as in redis://localhost:6379/0) and memory:",
                   url.scheme)};
 }
 
@@ -58,10 +59,17 @@ bool is_redis(std::string_view text) {
          scheme.starts_with("rediss+");
 }
 
+/// The driver reads these by itself too.
+bool is_postgres(std::string_view text) {
+  const std::string_view scheme = text.substr(0, text.find(':'));
+  return scheme == "postgres" || scheme == "postgresql";
+}
+
 }  // namespace
 
 void check_store_url(std::string_view text) {
   if (is_redis(text)) return check_redis_url(text);
+  if (is_postgres(text)) return check_postgres_url(text);
   const Url url = Url::parse(text);
   if (url.scheme == "memory") return check_memory(url);
   if (url.scheme != "sqlite") unknown_scheme(url);
@@ -69,10 +77,9 @@ void check_store_url(std::string_view text) {
 }
 
 std::unique_ptr<Store> open(std::string_view text, const OpenOptions& options) {
-  if (is_redis(text)) {
-    const bool own_clock = options.clock != &Clock::system();
-    return open_redis(text, own_clock ? options.clock : nullptr);
-  }
+  const Clock* const own_clock = options.clock == &Clock::system() ? nullptr : options.clock;
+  if (is_redis(text)) return open_redis(text, own_clock);
+  if (is_postgres(text)) return open_postgres(text, own_clock, options.migrate);
   const Url url = Url::parse(text);
   if (url.scheme == "memory") {
     check_memory(url);
@@ -89,6 +96,7 @@ std::unique_ptr<Store> open(std::string_view text, const OpenOptions& options) {
 
 Migration migrate(std::string_view text) {
   if (is_redis(text)) return {};
+  if (is_postgres(text)) return migrate_postgres(text);
   const Url url = Url::parse(text);
   if (url.scheme == "memory") return {};
   if (url.scheme == "sqlite") return migrate_sqlite(sqlite_options(url));

@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include "drivers/redis/client.hpp"
+#include "postgres_server.hpp"
 #include "redis_cluster.hpp"
 #include "redis_sentinels.hpp"
 #include "redis_server.hpp"
@@ -105,6 +106,24 @@ class RedisClusters {
   std::list<Cluster> clusters_;
 };
 
+/// One server for all tests of this process, begun with the first test that needs it, and a schema for each
+/// directory.
+class PostgresSchemas {
+ public:
+  std::string url(const std::filesystem::path& directory) {
+    const std::lock_guard lock{mutex_};
+    // What is lost with the power is not what this suite is about, so it doesn't wait for the disk.
+    if (!server_) server_.emplace(testing::PostgresServer::Lines{"fsync = off", "max_connections = 200"});
+    const auto [found, isnew] = numbers_.try_emplace(directory, numbers_.size());
+    return fmt::format("{}?schema=t{}", server_->url(), found->second);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::optional<testing::PostgresServer> server_;
+  std::map<std::filesystem::path, std::size_t> numbers_;
+};
+
 std::vector<Backend> make_backends() {
   std::vector<Backend> all = {
       {.name = "memory", .url = [](const auto&) { return std::string{"memory:"}; }, .durable = false},
@@ -127,6 +146,12 @@ std::vector<Backend> make_backends() {
         {.name = "redis_sentinel", .url = [](const auto& directory) { return sentinels.url(directory); }});
     all.push_back(
         {.name = "redis_cluster", .url = [](const auto& directory) { return clusters.url(directory); }});
+  }
+  if (testing::postgres_directory().empty()) {
+    std::cerr << "PostgreSQL is not installed, so the contract is not proved on it; ./dev test installs it\n";
+  } else {
+    static PostgresSchemas schemas;
+    all.push_back({.name = "postgres", .url = [](const auto& directory) { return schemas.url(directory); }});
   }
   return all;
 }

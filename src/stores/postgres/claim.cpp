@@ -1,0 +1,213 @@
+#include "stores/postgres/claim.hpp"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+namespace tidemill::postgres_store {
+
+const Sql get_time{"SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"};
+
+namespace {
+
+/// How many due tasks a claim makes pending at least, so that few claims make a large number of them ready.
+constexpr std::size_t promote_least = 1000;
+
+// 2 is pending, 1 and 4 are scheduled and retry: stores/sql/layout.hpp.
+constexpr Sql look_sql{
+    "SELECT q.id, q.paused, "
+    "EXISTS (SELECT 1 FROM main.tidemill_job j WHERE j.line >= (q.id::bigint << 16 | 512) "
+    "AND j.line <= (q.id::bigint << 16 | 767) ORDER BY j.line, j.at, j.seq LIMIT 1), "
+    "(SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 384) ORDER BY j.at LIMIT 1), "
+    "(SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 1152) ORDER BY j.at LIMIT 1) "
+    "FROM unnest($1::bigint[]) AS t(id) JOIN main.tidemill_queue q ON q.id = t.id"};
+
+constexpr Sql promote_jobs{
+    "WITH due AS (SELECT d.* FROM unnest($1::bigint[]) AS l(line), LATERAL (SELECT j.seq, j.line, j.at FROM "
+    "main.tidemill_job j WHERE j.line = l.line AND j.at <= $2 ORDER BY j.at, j.seq LIMIT $3 FOR UPDATE SKIP "
+    "LOCKED) d ORDER BY d.at, d.seq LIMIT $3), "
+    "moved AS (UPDATE main.tidemill_job j SET line = (j.line >> 16 << 16 | 640) - coalesce(j.priority, 0), "
+    "was_due = true FROM due WHERE j.seq = due.seq RETURNING due.line, j.at) "
+    "SELECT line, count(*), min(at) FROM moved GROUP BY line"};
+
+// Whoever is claiming beside us takes others: rows that are locked are skipped. The first of all goes however
+// large it is. The last column says how many there were before bytes were counted.
+constexpr auto take_text = join(
+    "WITH picked AS MATERIALIZED (SELECT seq, line, at, octet_length(payload) AS size FROM main.tidemill_job "
+    "WHERE line >= $1 AND line <= $2 AND NOT (SELECT paused FROM main.tidemill_queue WHERE id = $3) "
+    "ORDER BY line, at, seq LIMIT $4 FOR UPDATE SKIP LOCKED), "
+    "summed AS (SELECT seq, sum(size) OVER w AS bytes, row_number() OVER w AS n FROM picked "
+    "WINDOW w AS (ORDER BY line, at, seq)), "
+    "kept AS MATERIALIZED (SELECT seq FROM summed WHERE bytes <= $5 OR ($6 AND n = 1)) "
+    "UPDATE main.tidemill_job j SET line = $7, at = $8, claim = $9, worker = $10, started_at = $11 "
+    "FROM kept WHERE j.seq = kept.seq RETURNING ",
+    job_columns, ", (SELECT count(*) FROM picked)");
+constexpr Sql take{take_text.data()};
+constexpr int picked_column = 35;
+
+constexpr Sql not_paused{
+    "SELECT q.id FROM unnest($1::bigint[]) WITH ORDINALITY AS t(id, n) JOIN main.tidemill_queue q ON "
+    "q.id = t.id WHERE NOT q.paused ORDER BY t.n"};
+
+/// And the time.
+std::vector<QueueLook> look_at(Scope& scope, std::span<const Want> wants, TimePoint& time) {
+  std::vector<QueueLook> looks;
+  Array<std::int64_t> queues;
+  for (const Want& want : wants) {
+    const auto queue = scope.find_queue(want.queue);
+    if (!queue) continue;
+    queues.add(*queue);
+    looks.push_back({.want = &want, .queue = *queue});
+  }
+  Batch batch;
+  batch.add(get_time);
+  batch.add(look_sql, queues);
+  auto answers = scope.ask_all(std::move(batch));
+  if (answers[0].step()) time = time_of(answers[0].integer(0));
+  std::set<std::int64_t> open;
+  Query& row = answers[1];
+  while (row.step()) {
+    if (row.boolean(1)) continue;
+    open.insert(row.integer(0));
+    for (QueueLook& look : looks) {
+      if (look.queue != row.integer(0)) continue;
+      look.pending = row.boolean(2);
+      for (const int column : {3, 4}) {
+        const auto due = time_of(row.optional_integer(column));
+        if (due) look.due = std::min(look.due.value_or(*due), *due);
+      }
+    }
+  }
+  std::erase_if(looks, [&](const QueueLook& look) { return !open.contains(look.queue); });
+  return looks;
+}
+
+void add_dues(ClaimAnswer& answer, std::span<const QueueLook> looks) {
+  for (const QueueLook& look : looks) {
+    answer.dues.emplace_back(look.want->queue, look.due);
+    if (look.due) answer.claimed.next_due = std::min(answer.claimed.next_due.value_or(*look.due), *look.due);
+  }
+}
+
+class Taker {
+ public:
+  Taker(Write& write, const Claim& claim, TimePoint now)
+      : write_(write), claim_(claim), now_(now), number_(make_claim()) {}
+
+  /// True when no more fits.
+  bool take_from(const QueueLook& look) {
+    std::vector<Lease>& leases = answer.claimed.leases;
+    const std::size_t most = std::min(look.want->count_max, claim_.count_max - leases.size());
+    if (most == 0) return leases.size() == claim_.count_max;
+    const std::int64_t bytes_left =
+        claim_.bytes_max == 0 ? INT64_MAX : static_cast<std::int64_t>(claim_.bytes_max - bytes_);
+    auto columns =
+        write_.ask(take, first_line(look.queue, State::pending), last_line(look.queue, State::pending),
+                   look.queue, most, bytes_left, leases.empty(), line_of(look.queue, State::active),
+                   stored(now_ + claim_.lease), number_, Blob{worker_}, stored(now_));
+    const auto count = static_cast<std::size_t>(columns.rows());
+    std::size_t picked = 0;
+    std::vector<Row> rows;
+    rows.reserve(count);
+    while (columns.step()) {
+      picked = static_cast<std::size_t>(columns.integer(picked_column));
+      rows.push_back(read_row(columns, write_));
+    }
+    const bool none_fits = count == 0 && claim_.bytes_max > 0 && !leases.empty();
+    add(std::move(rows), look.queue);
+    return none_fits || picked > count || leases.size() == claim_.count_max ||
+           (claim_.bytes_max > 0 && bytes_ > claim_.bytes_max);
+  }
+
+  ClaimAnswer answer;
+
+ private:
+  void add(std::vector<Row> rows, std::int64_t queue) {
+    if (rows.empty()) return;
+    // By place in the line: an UPDATE returns its rows in any order.
+    std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+      return std::tuple{-a.task.priority, a.since, a.seq} < std::tuple{-b.task.priority, b.since, b.seq};
+    });
+    std::vector<Row*> all;
+    for (Row& row : rows) all.push_back(&row);
+    add_uniques(write_, all, now_);
+    write_.left(queue, State::pending, static_cast<std::int64_t>(rows.size()));
+    write_.count(queue, State::active, static_cast<std::int64_t>(rows.size()));
+    for (Row& row : rows) {
+      bytes_ += row.task.payload.size();
+      if (row.was_due) row.task.run_at = row.since;
+      answer.claimed.leases.push_back({std::move(row.task), token_text({row.seq, number_}), claim_.lease});
+    }
+  }
+
+  Write& write_;
+  const Claim& claim_;
+  const TimePoint now_;
+  const std::int64_t number_;
+  const std::string worker_ = stored_id(claim_.worker);
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace
+
+bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer) {
+  answer = {};
+  answer.looks = look_at(scope, claim.wants, answer.time);
+  for (const QueueLook& look : answer.looks) {
+    if (look.due && *look.due <= now) return false;
+    if (look.pending && look.want->count_max > 0 && claim.count_max > 0) return false;
+  }
+  add_dues(answer, answer.looks);
+  return true;
+}
+
+ClaimAnswer claim_tasks(Write& write, const Claim& claim, ClaimAnswer looked, TimePoint now) {
+  if (looked.looks.empty()) looked.looks = look_at(write, claim.wants, looked.time);
+  std::vector<std::int64_t> with_due;
+  for (QueueLook& look : looked.looks) {
+    if (!look.due || *look.due > now) continue;
+    with_due.push_back(look.queue);
+    look.pending = true;
+  }
+  for (const std::int64_t queue : with_due)
+    promote(write, {&queue, 1}, std::max(promote_least, claim.count_max), now);
+  Taker taker{write, claim, now};
+  bool pending = false;
+  for (const QueueLook& look : looked.looks) {
+    pending = pending || (look.pending && look.want->count_max > 0);
+    if (look.pending && taker.take_from(look)) break;
+  }
+  if (!with_due.empty()) looked.looks = look_at(write, claim.wants, looked.time);
+  ClaimAnswer& answer = taker.answer;
+  answer.time = looked.time;
+  answer.found_locked = pending && answer.claimed.leases.empty() && claim.count_max > 0;
+  add_dues(answer, looked.looks);
+  return std::move(answer);
+}
+
+std::size_t promote(Write& write, std::span<const std::int64_t> queues, std::size_t limit, TimePoint now) {
+  Array<std::int64_t> lines;
+  for (const std::int64_t queue : queues) {
+    lines.add(line_of(queue, State::scheduled));
+    lines.add(line_of(queue, State::retry));
+  }
+  std::size_t promoted = 0;
+  auto row = write.ask(promote_jobs, lines, stored(now), static_cast<std::int64_t>(limit));
+  while (row.step()) {
+    const std::int64_t line = row.integer(0);
+    const std::int64_t count = row.integer(1);
+    write.left(queue_of(line), state_of(line), count);
+    write.arrived(queue_of(line), State::pending, time_of(row.integer(2)), count);
+    promoted += static_cast<std::size_t>(count);
+  }
+  return promoted;
+}
+
+std::vector<std::int64_t> unpaused(Scope& scope, std::span<const std::int64_t> queues) {
+  std::vector<std::int64_t> open;
+  auto row = scope.ask(not_paused, queues);
+  while (row.step()) open.push_back(row.integer(0));
+  return open;
+}
+
+}  // namespace tidemill::postgres_store

@@ -1,0 +1,167 @@
+#include "stores/postgres/enqueue.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "core/rules.hpp"
+#include "stores/postgres/keyed.hpp"
+#include "stores/postgres/tasks.hpp"
+#include "stores/sql/task.hpp"
+
+namespace tidemill::postgres_store {
+
+namespace {
+
+constexpr Sql insert_usual{
+    "INSERT INTO main.tidemill_job (id, queue, line, at, since, kind, created_at, payload) "
+    "SELECT t.id, t.queue, t.line, t.at, t.at, t.kind, t.created_at, t.payload FROM unnest($1::bytea[], "
+    "$2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[]) AS "
+    "t(id, queue, line, at, kind, created_at, payload) ON CONFLICT (queue, id) DO NOTHING "
+    "RETURNING queue, id"};
+constexpr Sql insert_any{
+    "INSERT INTO main.tidemill_job (seq, id, queue, line, at, since, kind, created_at, payload, priority, "
+    "retries_max, crashes_max, timeout, retention, deadline, expires_at, key, task_group, headers) "
+    "SELECT coalesce(t.seq, nextval('main.tidemill_job_seq_seq')), t.id, t.queue, t.line, t.at, t.at, "
+    "t.kind, "
+    "t.created_at, t.payload, t.priority, t.retries_max, t.crashes_max, t.timeout, t.retention, t.deadline, "
+    "t.expires_at, t.key, t.task_group, t.headers FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], "
+    "$4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bigint[], $9::bigint[], $10::bigint[], "
+    "$11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bytea[], $17::bytea[], "
+    "$18::bytea[]) AS t(id, queue, line, at, kind, created_at, payload, seq, priority, retries_max, "
+    "crashes_max, timeout, retention, deadline, expires_at, key, task_group, headers) "
+    "ON CONFLICT (queue, id) DO NOTHING RETURNING queue, id"};
+
+/// The arrays of one INSERT.
+class Columns {
+ public:
+  explicit Columns(TimePoint now) : now_(now) {}
+
+  void add(const Entry& entry) {
+    const Task& task = *entry.task;
+    usual_ = usual_ && entry.seq == 0 && sql_store::usual(task);
+    ids_.add(Blob{stored_id(task.ref.id)});
+    queues_.add(entry.queue);
+    lines_.add(line_of(entry.queue, task.state, task.priority));
+    ats_.add(stored(sql_store::at_of(task, now_)));
+    kinds_.add(entry.kind);
+    created_.add(stored(task.created_at.value_or(now_)));
+    payloads_.add(Blob{task.payload});
+  }
+
+  Query insert(Write& write, const std::vector<Entry*>& entries) {
+    if (usual_) return write.ask(insert_usual, ids_, queues_, lines_, ats_, kinds_, created_, payloads_);
+    Array<std::int64_t> seqs, priorities, retries, crashes, timeouts, retentions, deadlines, expiries;
+    Array<Blob> keys, groups, headers;
+    for (const Entry* const entry : entries) {
+      const Task& task = *entry->task;
+      seqs.add(unless(0, entry->seq));
+      priorities.add(unless(0, task.priority));
+      retries.add(unless(usual_retries_max, task.retries_max));
+      crashes.add(unless(usual_crashes_max, task.crashes_max));
+      timeouts.add(unless(usual_timeout, stored(task.timeout)));
+      retentions.add(unless(0, stored(task.retention)));
+      deadlines.add(stored(task.deadline));
+      expiries.add(stored(task.expires_at));
+      keys.add(task.unique ? std::optional{Blob{task.unique->key}} : std::nullopt);
+      groups.add(unless_empty(task.group));
+      headers.add(unless_empty(task.headers.empty() ? std::string{} : write_map(task.headers)));
+    }
+    return write.ask(insert_any, ids_, queues_, lines_, ats_, kinds_, created_, payloads_, seqs, priorities,
+                     retries, crashes, timeouts, retentions, deadlines, expiries, keys, groups, headers);
+  }
+
+ private:
+  const TimePoint now_;
+  bool usual_ = true;
+  Array<std::int64_t> queues_, lines_, ats_, kinds_, created_;
+  Array<Blob> ids_, payloads_;
+};
+
+void created(Write& write, Entry& entry, TimePoint now) {
+  const Task& task = *entry.task;
+  entry.answer = {Put::created, task.ref.id};
+  const TimePoint at = sql_store::at_of(task, now);
+  write.arrived(entry.queue, task.state, at);
+  if (task.state == State::aggregating && !task.group.empty()) write.joined(entry.queue, task.group, at);
+}
+
+}  // namespace
+
+bool plain(const Task& task) { return !task.unique && !task.firing; }
+
+void insert_tasks(Write& write, const std::vector<Entry*>& entries, TimePoint now) {
+  if (entries.empty()) return;
+  Columns columns{now};
+  for (const Entry* const entry : entries) columns.add(*entry);
+  Query inserted = columns.insert(write, entries);
+  if (static_cast<std::size_t>(inserted.rows()) == entries.size()) {
+    for (Entry* const entry : entries) created(write, *entry, now);
+    return;
+  }
+  std::set<std::pair<std::int64_t, std::string>> ids;
+  while (inserted.step()) ids.emplace(inserted.integer(0), id_text(inserted.bytes(1)));
+  for (Entry* const entry : entries) {
+    const std::string& id = entry->task->ref.id;
+    if (ids.erase({entry->queue, id}) > 0) {
+      created(write, *entry, now);
+    } else {
+      entry->answer = {Put::exists, id, "a task with this id is there already"};
+    }
+  }
+}
+
+void intern_names(Write& write, std::span<const Task> tasks) {
+  for (const Task& task : tasks) {
+    if (!task.ref.queue.empty()) write.intern_queue(task.ref.queue);
+    if (!task.kind.empty()) write.intern_kind(task.kind);
+  }
+}
+
+std::vector<Enqueued> enqueue_all(Write& write, std::span<const Task> tasks, TimePoint now,
+                                  std::size_t task_bytes_max) {
+  std::vector<Entry> entries(tasks.size());
+  std::vector<Entry*> sound;
+  sound.reserve(tasks.size());
+  bool all_plain = true;
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    Entry& entry = entries[i];
+    entry.task = &tasks[i];
+    if (std::string fault = sql_store::fault_of(tasks[i], task_bytes_max); !fault.empty()) {
+      entry.answer = {Put::invalid, {}, std::move(fault)};
+      continue;
+    }
+    entry.queue = write.intern_queue(tasks[i].ref.queue);
+    entry.kind = write.intern_kind(tasks[i].kind);
+    all_plain = all_plain && plain(tasks[i]);
+    sound.push_back(&entry);
+  }
+  if (all_plain) {
+    insert_tasks(write, sound, now);
+  } else {
+    enqueue_in_order(write, sound, now);
+  }
+  std::vector<Enqueued> answers;
+  answers.reserve(tasks.size());
+  for (Entry& entry : entries) answers.push_back(std::move(entry.answer));
+  return answers;
+}
+
+bool fits_in(Write& write, const Task& task, std::span<const std::int64_t> leaving, TimePoint now,
+             std::size_t task_bytes_max) {
+  if (!sql_store::fault_of(task, task_bytes_max).empty()) return false;
+  Entry entry{.task = &task};
+  entry.queue = write.intern_queue(task.ref.queue);
+  if (find_rows(write, {&task.ref, 1}, false).front()) return false;
+  if (!task.unique) return true;
+  const auto holder = find_holders(write, {&entry}, now).front();
+  return !holder || (holder->state != State::gone && !holder->outlives_task &&
+                     std::ranges::find(leaving, holder->seq) != leaving.end());
+}
+
+std::size_t bytes_of(std::span<const Task> tasks) {
+  std::size_t bytes = 0;
+  for (const Task& task : tasks) bytes += rules::bytes_of(task);
+  return bytes;
+}
+
+}  // namespace tidemill::postgres_store

@@ -1,0 +1,62 @@
+#include "stores/postgres/names.hpp"
+
+#include <fmt/format.h>
+
+#include <tidemill/error.hpp>
+
+#include "stores/postgres/layout.hpp"
+
+namespace tidemill::postgres_store {
+
+namespace {
+
+constexpr Sql find_number[] = {{"SELECT id FROM main.tidemill_queue WHERE name = $1"},
+                               {"SELECT id FROM main.tidemill_kind WHERE name = $1"}};
+constexpr Sql find_name[] = {{"SELECT name FROM main.tidemill_queue WHERE id = $1"},
+                             {"SELECT name FROM main.tidemill_kind WHERE id = $1"}};
+constexpr Sql insert_name[] = {
+    {"INSERT INTO main.tidemill_queue (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"},
+    {"INSERT INTO main.tidemill_kind (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"}};
+
+constexpr std::size_t index(NameTable table) { return static_cast<std::size_t>(table); }
+
+}  // namespace
+
+std::optional<std::int64_t> Naming::find(postgres::Connection& db, NameTable table, std::string_view name,
+                                         bool shares) {
+  if (const auto known = cache_.number(table, name)) return known;
+  auto row = db.query(find_number[index(table)], Blob{name});
+  if (!row.step()) return {};
+  if (shares) cache_.add(table, name, row.integer(0));
+  return row.integer(0);
+}
+
+std::int64_t Naming::intern(postgres::Connection& db, NameTable table, std::string_view name, bool shares) {
+  if (const auto number = find(db, table, name, shares)) return *number;
+  if (!db.in_transaction()) return make(db, table, name);
+  postgres::Connection own{options_};
+  return make(own, table, name);
+}
+
+std::int64_t Naming::make(postgres::Connection& db, NameTable table, std::string_view name) {
+  auto row = db.query(insert_name[index(table)], Blob{name});
+  if (row.step()) {
+    cache_.add(table, name, row.integer(0));
+    return row.integer(0);
+  }
+  if (const auto number = find(db, table, name)) return *number;  // Another process was faster.
+  throw Error{ErrorKind::corrupt, fmt::format("the name \"{}\" can be neither stored nor found", name)};
+}
+
+const std::string& Naming::name(postgres::Connection& db, NameTable table, std::int64_t number) {
+  if (const std::string* const known = cache_.name(table, number)) return *known;
+  auto row = db.query(find_name[index(table)], number);
+  if (!row.step()) {
+    throw Error{ErrorKind::corrupt, fmt::format("a task refers to {} number {}, which there is not",
+                                                table == NameTable::queue ? "queue" : "kind", number)};
+  }
+  cache_.add(table, row.bytes(0), number);
+  return *cache_.name(table, number);
+}
+
+}  // namespace tidemill::postgres_store

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "drivers/postgres/postgres.hpp"
+#include "stores/sql/names.hpp"
+
+namespace tidemill::postgres_store {
+
+using sql_store::NameCache;
+using sql_store::NameTable;
+
+/// The numbers of names. A new one is committed at once and by itself, whatever becomes of the transaction
+/// that asks for it: so nobody waits for that, and what is known stays true.
+///
+/// Thread safety: all members may be called from any thread.
+class Naming {
+ public:
+  explicit Naming(postgres::Options options) : options_(std::move(options)) {}
+
+  NameCache& cache() noexcept { return cache_; }
+  /// None when the name was never seen. Asks by `db`, if need be. What is found is remembered if all that
+  /// `db` sees is committed: `shares` is false on a caller's own connection, whose transaction may have made
+  /// names and may yet fail.
+  std::optional<std::int64_t> find(postgres::Connection& db, NameTable table, std::string_view name,
+                                   bool shares = true);
+  /// Makes it if need be: by `db`, unless a transaction is open there.
+  std::int64_t intern(postgres::Connection& db, NameTable table, std::string_view name, bool shares = true);
+  /// Throws Error{corrupt} when there is none with that number. The text stays as long as this object.
+  const std::string& name(postgres::Connection& db, NameTable table, std::int64_t number);
+
+ private:
+  std::int64_t make(postgres::Connection& db, NameTable table, std::string_view name);
+
+  const postgres::Options options_;
+  NameCache cache_;
+};
+
+}  // namespace tidemill::postgres_store

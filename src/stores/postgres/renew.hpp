@@ -1,0 +1,20 @@
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include <tidemill/store.hpp>
+
+#include "stores/postgres/write.hpp"
+
+namespace tidemill::postgres_store {
+
+Renewed renew_leases(Write& write, const WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
+                     std::span<const Stat> stats, TimePoint now);
+
+/// True when nothing has run out, so that a sweep would write nothing.
+bool sweep_nothing(Scope& scope, TimePoint now);
+
+Swept sweep_all(Write& write, std::string_view worker, Duration lease, std::size_t limit, TimePoint now);
+
+}  // namespace tidemill::postgres_store

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <tidemill/store.hpp>
+
+#include "stores/postgres/scope.hpp"
+#include "stores/sql/hub.hpp"
+
+namespace tidemill::postgres_store {
+
+using sql_store::News;
+
+/// Where numbers come from that never come twice.
+enum class Counter : std::uint8_t { fence, version };
+
+/// One write transaction: what its operations share. Counts, and what others may wait for, gather in memory;
+/// counts are written once, at its end, so that their rows are locked for as short as can be.
+class Write : public Scope {
+ public:
+  /// In a transaction of our own; `lane` is where its counts go.
+  Write(postgres::Connection& connection, Naming& naming, Batch opening, std::int64_t lane)
+      : Scope(connection, naming, Mode::transaction, std::move(opening)), lane_(lane) {}
+  /// In the caller's: counts are deltas, as no row may be locked that others need.
+  Write(postgres::Connection& connection, Naming& naming) : Scope(connection, naming, Mode::callers, {}) {}
+
+  std::int64_t intern_queue(std::string_view name) { return intern(NameTable::queue, name); }
+  std::int64_t intern_kind(std::string_view name) { return intern(NameTable::kind, name); }
+
+  void count(std::int64_t queue, State state, std::int64_t tasks);
+  /// So many tasks have come into `state`, the first of them at `at`: counts them, and tells those who wait
+  /// for such.
+  void arrived(std::int64_t queue, State state, TimePoint at, std::int64_t tasks = 1);
+  void left(std::int64_t queue, State state, std::int64_t tasks = 1) { count(queue, state, -tasks); }
+  void unpaused(std::int64_t queue) { touched(queue).ready = true; }
+  /// There is a signal for this worker, or for the holder of a lease.
+  void signalled(std::string_view worker) { workers_.emplace_back(worker); }
+
+  /// Greater than all that the counter has given, and not less than `now` in microseconds. Whoever else wants
+  /// one waits until this transaction ends.
+  std::int64_t next_number(Counter counter, TimePoint now);
+
+  /// A task has come into the group.
+  void joined(std::int64_t queue, std::string_view group, TimePoint at);
+  /// Tells of all that have joined so far.
+  void tell_joined();
+
+  /// Tells what has gathered. Comes last before the commit.
+  void finish();
+  /// What others may wait for, once it is committed.
+  News news();
+
+ private:
+  struct Touched {
+    std::int64_t queue = 0;
+    std::int64_t tasks[state_count] = {};
+    bool ready = false;
+    std::optional<TimePoint> due = {};
+  };
+  struct Joined {
+    std::int64_t tasks = 0;
+    TimePoint first = TimePoint::max(), last = TimePoint::min();
+  };
+  Touched& touched(std::int64_t queue);
+
+  const std::optional<std::int64_t> lane_;
+  std::vector<Touched> touched_;
+  std::size_t last_ = 0;  // Index of the queue that was asked for last.
+  std::map<std::pair<std::int64_t, std::string>, Joined> joined_;
+  std::vector<std::string> workers_;
+};
+
+}  // namespace tidemill::postgres_store
