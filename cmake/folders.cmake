@@ -84,6 +84,7 @@ function(tidemill_snippets folder)
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp)
   foreach(source ${sources})
     cmake_path(GET source STEM name)
-    tidemill_program(snippet_${name} ${folder} SOURCES ${source} LINKS tidemill tidemill::yaml SQLite::SQLite3)
+    tidemill_program(snippet_${name} ${folder} SOURCES ${source}
+      LINKS tidemill tidemill::yaml PostgreSQL::PostgreSQL SQLite::SQLite3)
   endforeach()
 endfunction()

@@ -68,6 +68,17 @@ bool empty(const News& news) { return news.queues.empty() && news.workers.empty(
 
 }  // namespace
 
+std::string bell_message(std::string_view sender, const std::map<std::int64_t, News::Queue>& queues,
+                         std::span<const std::string> workers) {
+  std::string message{sender};
+  for (const auto& [number, queue] : queues) {
+    if (queue.ready) message += fmt::format(" q{}", number);
+    if (queue.due) message += fmt::format(" d{}:{}", number, stored(*queue.due));
+  }
+  for (const std::string& worker : workers) message += " w" + hex(worker);
+  return message.size() <= message_max ? message : std::string{sender} + " *";
+}
+
 Bell::Bell(postgres::Options server, std::string channel, Naming& naming, Hub& hub)
     : server_(std::move(server)),
       channel_(std::move(channel)),
@@ -144,15 +155,11 @@ void Bell::send(postgres::Connection& db, const News& news) {
 }
 
 std::string Bell::message_of(postgres::Connection& db, const News& news) {
-  std::string message = self_;
+  std::map<std::int64_t, News::Queue> queues;
   for (const auto& [name, queue] : news.queues) {
-    const auto number = naming_.find(db, NameTable::queue, name);
-    if (!number) continue;
-    if (queue.ready) message += fmt::format(" q{}", *number);
-    if (queue.due) message += fmt::format(" d{}:{}", *number, stored(*queue.due));
+    if (const auto number = naming_.find(db, NameTable::queue, name)) queues[*number] = queue;
   }
-  for (const std::string& worker : news.workers) message += " w" + hex(worker);
-  return message.size() <= message_max ? message : self_ + " *";
+  return bell_message(self_, queues, news.workers);
 }
 
 void Bell::listen_all(const std::stop_token& stop) {

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -29,7 +30,8 @@ using sql_store::News;
 ///         | "w" worker           there is a signal for it, or for a holder of its leases
 ///         | "*"                  anything may have happened
 ///
-/// Queues are numbers, a worker's id is in hexadecimal digits.
+/// Queues are numbers, a worker's id is in hexadecimal digits. Callers' transactions tell by themselves, as
+/// `bell_message` from "-" has it.
 ///
 /// Thread safety: all members may be called from any thread.
 class Bell {
@@ -74,5 +76,8 @@ class Bell {
   std::jthread sender_;                     // Guarded by mutex_.
   std::jthread hearer_;                     // Guarded by mutex_.
 };
+
+std::string bell_message(std::string_view sender, const std::map<std::int64_t, News::Queue>& queues,
+                         std::span<const std::string> workers = {});
 
 }  // namespace tidemill::postgres_store

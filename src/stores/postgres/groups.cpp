@@ -25,6 +25,19 @@ constexpr Sql grow{
     "ON CONFLICT (queue, name) DO UPDATE SET size = g.size + excluded.size, "
     "first_at = least(g.first_at, excluded.first_at), last_at = greatest(g.last_at, excluded.last_at)"};
 
+// What callers' transactions have noted: tasks that came, and with a negative size such as went.
+constexpr Sql fold_one{
+    "WITH gone AS (DELETE FROM main.tidemill_joined WHERE queue = $1 AND name = $2 RETURNING size, first_at, "
+    "last_at) INSERT INTO main.tidemill_group AS g (queue, name, size, first_at, last_at) SELECT $1::int, "
+    "$2, "
+    "sum(size), coalesce(min(first_at), 0), coalesce(max(last_at), 0) FROM gone HAVING count(*) > 0 "
+    "ON CONFLICT (queue, name) DO UPDATE SET size = g.size + excluded.size, "
+    "first_at = least(g.first_at, nullif(excluded.first_at, 0)), "
+    "last_at = greatest(g.last_at, excluded.last_at)"};
+constexpr Sql get_joined{
+    "SELECT DISTINCT queue, name FROM main.tidemill_joined ORDER BY queue, name LIMIT $1"};
+constexpr Sql leave_later{"INSERT INTO main.tidemill_joined (queue, name, size) VALUES ($1, $2, -1)"};
+
 constexpr Sql full{
     "SELECT name FROM main.tidemill_group WHERE queue = $1 AND not_before IS NULL AND size >= $2 LIMIT $3"};
 constexpr Sql long_waiting{
@@ -84,6 +97,7 @@ struct SetRow {
 
 /// Of a group from which so many tasks have gone.
 void shrink_group(Write& write, std::int64_t queue, std::string_view group, std::size_t count) {
+  write.tell(fold_one, queue, Blob{group});
   write.tell(lock_group, queue, Blob{group});
   write.tell(shrink, queue, Blob{group}, count, line_of(queue, State::aggregating), no_claim);
   write.tell(end_group, queue, Blob{group});
@@ -232,7 +246,16 @@ void leave_group(Write& write, const Row& row) {
   write.tell_joined();
   // It still stands there, and must not be found as the group's first or last.
   write.tell(into_set, std::vector{row.seq}, set_line(row.queue()), no_claim);
-  shrink_group(write, row.queue(), row.task.group, 1);
+  if (write.callers()) {
+    write.tell(leave_later, row.queue(), Blob{row.task.group});
+  } else {
+    shrink_group(write, row.queue(), row.task.group, 1);
+  }
+}
+
+void fold_joined(Write& write) {
+  auto row = write.ask(get_joined, regrouped_max);
+  while (row.step()) shrink_group(write, row.integer(0), row.bytes(1), 0);
 }
 
 bool gather_nothing(Scope& scope, const Gather& gather, TimePoint now, Gathered& answer) {

@@ -29,4 +29,7 @@ void regroup_lapsed(Write& write, TimePoint now);
 std::vector<GroupInfo> list_groups(Scope& scope, std::string_view queue, std::string_view after,
                                    std::size_t limit);
 
+/// Brings what callers' transactions have noted of groups into their rows.
+void fold_joined(Write& write);
+
 }  // namespace tidemill::postgres_store

@@ -20,6 +20,13 @@ constexpr Sql insert_name[] = {
 
 constexpr std::size_t index(NameTable table) { return static_cast<std::size_t>(table); }
 
+std::string read_name(postgres::Connection& db, NameTable table, std::int64_t number) {
+  auto row = db.query(find_name[index(table)], number);
+  if (row.step()) return std::string{row.bytes(0)};
+  throw Error{ErrorKind::corrupt, fmt::format("a task refers to {} number {}, which there is not",
+                                              table == NameTable::queue ? "queue" : "kind", number)};
+}
+
 }  // namespace
 
 std::optional<std::int64_t> Naming::find(postgres::Connection& db, NameTable table, std::string_view name,
@@ -48,14 +55,14 @@ std::int64_t Naming::make(postgres::Connection& db, NameTable table, std::string
   throw Error{ErrorKind::corrupt, fmt::format("the name \"{}\" can be neither stored nor found", name)};
 }
 
+std::string Naming::name_inside(postgres::Connection& theirs, NameTable table, std::int64_t number) const {
+  if (const std::string* const known = cache_.name(table, number)) return *known;
+  return read_name(theirs, table, number);
+}
+
 const std::string& Naming::name(postgres::Connection& db, NameTable table, std::int64_t number) {
   if (const std::string* const known = cache_.name(table, number)) return *known;
-  auto row = db.query(find_name[index(table)], number);
-  if (!row.step()) {
-    throw Error{ErrorKind::corrupt, fmt::format("a task refers to {} number {}, which there is not",
-                                                table == NameTable::queue ? "queue" : "kind", number)};
-  }
-  cache_.add(table, row.bytes(0), number);
+  cache_.add(table, read_name(db, table, number), number);
   return *cache_.name(table, number);
 }
 

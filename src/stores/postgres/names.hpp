@@ -29,6 +29,8 @@ class Naming {
                                    bool shares = true);
   /// Makes it if need be: by `db`, unless a transaction is open there.
   std::int64_t intern(postgres::Connection& db, NameTable table, std::string_view name, bool shares = true);
+  /// As `name`, for a caller's transaction: what that has made it may take back, so it is not remembered.
+  std::string name_inside(postgres::Connection& theirs, NameTable table, std::int64_t number) const;
   /// Throws Error{corrupt} when there is none with that number. The text stays as long as this object.
   const std::string& name(postgres::Connection& db, NameTable table, std::int64_t number);
 

@@ -156,7 +156,7 @@ BEGIN
   INSERT INTO main.tidemill_job (id, queue, line, at, since, kind, created_at, priority, retries_max, crashes_max,
     timeout, retention, deadline, expires_at, headers, payload)
   VALUES (stored_id, queue_number,
-    queue_number << 16 | state << 8 | CASE WHEN state = 2 THEN 128 - coalesce(NEW.priority, 0) ELSE 128 END,
+    (queue_number << 16) + (state << 8) + 128 - CASE WHEN state = 2 THEN coalesce(NEW.priority, 0) ELSE 0 END,
     at, at, kind_number, now_at, nullif(NEW.priority, 0), nullif(NEW.retries_max, {retries_max}),
     nullif(NEW.crashes_max, {crashes_max}), nullif((extract(epoch FROM NEW.timeout) * 1000000)::bigint, {timeout}),
     nullif((extract(epoch FROM NEW.retention) * 1000000)::bigint, 0), main.tidemill_microseconds(NEW.deadline),

@@ -13,6 +13,7 @@
 #include "stores/postgres/enqueue.hpp"
 #include "stores/postgres/errors.hpp"
 #include "stores/postgres/groups.hpp"
+#include "stores/postgres/inside.hpp"
 #include "stores/postgres/renew.hpp"
 #include "stores/postgres/report.hpp"
 #include "stores/postgres/schema.hpp"
@@ -102,10 +103,7 @@ PostgresStore::PostgresStore(postgres::Options server, std::string where, const 
       reports_(lane_options(), naming_, publish()),
       renewals_(lane_options(), naming_, publish()),
       rest_(lane_options(), naming_, publish()),
-      readers_(server_, where_, naming_) {
-  capabilities_.limits[Feature::inside] = {
-      .absent = true, .text = "The PostgreSQL store takes no part in a caller's transaction."};
-}
+      readers_(server_, where_, naming_) {}
 
 Lane::Options PostgresStore::lane_options(bool waits_for_keys) const {
   return {.server = server_,
@@ -124,9 +122,17 @@ Lane::Publish PostgresStore::publish() {
 std::vector<Enqueued> PostgresStore::enqueue(std::span<const Task> tasks, const Call& call,
                                              Transaction* inside) {
   if (tasks.empty()) return {};
-  if (inside != nullptr) throw Error{ErrorKind::unsupported, capabilities_.limits.at(Feature::inside).text};
+  if (inside != nullptr) {
+    const Place place{.schema = server_.schema, .where = where_, .identity = identity(call)};
+    return enqueue_inside(*inside, place, naming_, tasks, call.now, capabilities_.task_bytes_max);
+  }
   if (!std::all_of(tasks.begin(), tasks.end(), plain)) return enqueue_keyed(tasks, call);
   return enqueue_on(call.session % 2 == 0 ? puts_ : more_puts_, tasks, call);
+}
+
+std::int64_t PostgresStore::identity(const Call& call) {
+  if (identity_ == 0) identity_ = readers_.read(call, [](Scope& scope) { return identity_of(scope); });
+  return identity_;
 }
 
 std::vector<Enqueued> PostgresStore::enqueue_on(Lane& lane, std::span<const Task> tasks, const Call& call) {

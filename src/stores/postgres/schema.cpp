@@ -34,7 +34,8 @@ using postgres::Sql;
 // session: of a connection that writes, with the number of its last transaction: lane.hpp.
 // group: tasks that wait in a group and in no set; found by index when they are many, or the first or the
 //   last is old. `not_before` is there while it isn't due at all.
-// set: gathered tasks' lease; the tasks have its number in `claim`.
+// joined: what others' transactions have brought to groups, or with a negative size taken. A sweep folds it
+// in. set: gathered tasks' lease; the tasks have its number in `claim`.
 //
 // Rows come and go all the time, so the tables are vacuumed as soon as a small part of them is dead, and
 // without pauses.
@@ -222,6 +223,16 @@ CREATE INDEX tidemill_group_first ON main.tidemill_group (queue, first_at) WHERE
 CREATE INDEX tidemill_group_last ON main.tidemill_group (queue, last_at) WHERE not_before IS NULL;
 CREATE INDEX tidemill_group_later ON main.tidemill_group (queue, not_before) WHERE not_before IS NOT NULL;
 
+CREATE TABLE main.tidemill_joined (
+  queue integer NOT NULL,
+  name bytea NOT NULL,
+  size bigint NOT NULL,
+  first_at bigint,
+  last_at bigint
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+  autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX tidemill_joined_group ON main.tidemill_joined (queue, name);
+
 CREATE TABLE main.tidemill_set (
   id bigint PRIMARY KEY,
   queue integer NOT NULL,
@@ -230,7 +241,9 @@ CREATE TABLE main.tidemill_set (
 );
 CREATE INDEX tidemill_set_until ON main.tidemill_set (until);
 
-INSERT INTO main.tidemill_meta VALUES ('fence', 0), ('version', 0);
+INSERT INTO main.tidemill_meta VALUES ('fence', 0), ('version', 0),
+  ('identity', ('x' || substr(md5(random()::text || clock_timestamp()::text || pg_backend_pid()::text), 1, 15))
+    ::bit(60)::bigint);
 )sql";
 
 std::string step_1(const std::string& channel) {

@@ -54,8 +54,8 @@ class Scope {
   std::optional<std::int64_t> find_queue(std::string_view name) {
     return naming_.find(db_, NameTable::queue, name, mode_ != Mode::callers);
   }
-  const std::string& queue_name(std::int64_t number) { return naming_.name(db_, NameTable::queue, number); }
-  const std::string& kind_name(std::int64_t number) { return naming_.name(db_, NameTable::kind, number); }
+  std::string queue_name(std::int64_t number) { return name_of(NameTable::queue, number); }
+  std::string kind_name(std::int64_t number) { return name_of(NameTable::kind, number); }
 
  protected:
   std::int64_t intern(NameTable table, std::string_view name) {
@@ -63,6 +63,11 @@ class Scope {
   }
 
  private:
+  std::string name_of(NameTable table, std::int64_t number) {
+    return mode_ == Mode::callers ? naming_.name_inside(db_, table, number)
+                                  : naming_.name(db_, table, number);
+  }
+
   postgres::Connection& db_;
   Naming& naming_;
   const Mode mode_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -72,6 +73,7 @@ class PostgresStore : public Store, public Catalog, public Groups {
   Lane::Options lane_options(bool waits_for_keys = false) const;
   Lane::Publish publish();
   std::vector<Enqueued> enqueue_on(Lane& lane, std::span<const Task> tasks, const Call& call);
+  std::int64_t identity(const Call& call);
   /// Of tasks of which some have keys that others' transactions may hold.
   std::vector<Enqueued> enqueue_keyed(std::span<const Task> tasks, const Call& call);
 
@@ -79,6 +81,7 @@ class PostgresStore : public Store, public Catalog, public Groups {
   const std::string where_;
   const Clock* const clock_;  // Null: the server's.
   Capabilities capabilities_;
+  std::atomic<std::int64_t> identity_{0};  // Once it was needed.
   Naming naming_;
   Hub hub_;
   Bell bell_;

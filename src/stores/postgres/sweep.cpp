@@ -34,6 +34,7 @@ constexpr Sql any_leftover{
     "OR EXISTS (SELECT 1 FROM main.tidemill_stat WHERE span = 0 AND at < $3) "
     "OR EXISTS (SELECT 1 FROM main.tidemill_stat WHERE span = 1 AND at < $4) "
     "OR EXISTS (SELECT 1 FROM main.tidemill_delta) "
+    "OR EXISTS (SELECT 1 FROM main.tidemill_joined) "
     "OR EXISTS (SELECT 1 FROM main.tidemill_session WHERE used_at < now() - interval '1 day')"};
 
 constexpr auto lapsed_text =
@@ -145,6 +146,7 @@ Swept sweep_all(Write& write, std::string_view worker, Duration lease, std::size
   const Queues queues = queues_in(write);
   answer.taken = take_leases(write, queues.active_lines, worker, lease, limit, now);
   regroup_lapsed(write, now);
+  fold_joined(write);
   if (!queues.waiting.empty()) answer.promoted = promote(write, queues.waiting, limit, now);
   answer.purged = purge(write, limit, now);
   write.tell(drop_keys, stored(now), leftovers_max);

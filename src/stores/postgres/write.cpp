@@ -21,6 +21,9 @@ constexpr Sql grow{
     "SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[]) "
     "ON CONFLICT (queue, name) DO UPDATE SET size = g.size + excluded.size, "
     "first_at = least(g.first_at, excluded.first_at), last_at = greatest(g.last_at, excluded.last_at)"};
+constexpr Sql grow_later{
+    "INSERT INTO main.tidemill_joined (queue, name, size, first_at, last_at) "
+    "SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[])"};
 
 constexpr Sql next_fence{
     "UPDATE main.tidemill_meta SET value = greatest(value + 1, $1) WHERE name = 'fence' RETURNING value"};
@@ -73,7 +76,7 @@ void Write::tell_joined() {
     firsts.add(stored(entry.first));
     lasts.add(stored(entry.last));
   }
-  tell(grow, queues, names, sizes, firsts, lasts);
+  tell(callers() ? grow_later : grow, queues, names, sizes, firsts, lasts);
   joined_.clear();
 }
 
@@ -99,11 +102,17 @@ void Write::finish() {
   }
 }
 
+std::map<std::int64_t, News::Queue> Write::queue_news() const {
+  std::map<std::int64_t, News::Queue> news;
+  for (const Touched& entry : touched_) {
+    if (entry.ready || entry.due) news[entry.queue] = {entry.ready, entry.due};
+  }
+  return news;
+}
+
 News Write::news() {
   News news;
-  for (const Touched& entry : touched_) {
-    if (entry.ready || entry.due) news.queues[queue_name(entry.queue)] = {entry.ready, entry.due};
-  }
+  for (const auto& [queue, its] : queue_news()) news.queues[queue_name(queue)] = its;
   news.workers = std::move(workers_);
   return news;
 }

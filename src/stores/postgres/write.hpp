@@ -55,6 +55,10 @@ class Write : public Scope {
   void finish();
   /// What others may wait for, once it is committed.
   News news();
+  /// The same of queues, by their numbers.
+  std::map<std::int64_t, News::Queue> queue_news() const;
+  /// No row may be locked that others need.
+  bool callers() const noexcept { return !lane_; }
 
  private:
   struct Touched {
