@@ -114,13 +114,17 @@ class PostgresSchemas {
     const std::lock_guard lock{mutex_};
     // What is lost with the power is not what this suite is about, so it doesn't wait for the disk.
     if (!server_) server_.emplace(testing::PostgresServer::Lines{"fsync = off", "max_connections = 200"});
+    // TIDEMILL_PGBOUNCER=1: all through the pooler.
+    if (!pooler_ && std::getenv("TIDEMILL_PGBOUNCER") != nullptr) pooler_.emplace(*server_);
     const auto [found, isnew] = numbers_.try_emplace(directory, numbers_.size());
-    return fmt::format("{}?schema=t{}", server_->url(), found->second);
+    const std::string query = fmt::format("schema=t{}", found->second);
+    return pooler_ ? pooler_->url(query) : server_->url(query);
   }
 
  private:
   std::mutex mutex_;
   std::optional<testing::PostgresServer> server_;
+  std::optional<testing::PgBouncer> pooler_;
   std::map<std::filesystem::path, std::size_t> numbers_;
 };
 

@@ -1,8 +1,8 @@
 #include "stores/postgres/renew.hpp"
 
-#include <algorithm>
 #include <map>
 #include <tuple>
+#include <utility>
 
 #include "stores/postgres/tasks.hpp"
 
@@ -23,7 +23,8 @@ constexpr Sql extend_jobs{
     "UPDATE main.tidemill_job j SET at = $6, marked = CASE WHEN t.started THEN true ELSE j.marked END, "
     "progress = CASE WHEN t.progress IS NULL THEN j.progress ELSE t.progress END FROM unnest($1::bigint[], "
     "$2::bigint[], $3::bytea[], $4::boolean[], $5::bytea[]) AS t(seq, claim, id, started, progress) "
-    "WHERE j.seq = t.seq AND j.claim = t.claim AND j.id = t.id RETURNING j.seq, j.signal, j.logs_kept"};
+    "WHERE j.seq = t.seq AND j.claim = t.claim AND j.id = t.id RETURNING j.seq, j.claim, j.signal, "
+    "j.logs_kept"};
 constexpr Sql add_logs{
     "INSERT INTO main.tidemill_log (seq, n, lines) SELECT * FROM unnest($1::bigint[], $2::bigint[], "
     "$3::bytea[])"};
@@ -49,50 +50,62 @@ void tell_worker(Write& write, const WorkerInfo& worker, TimePoint now) {
              worker.pid, worker.slots, worker.busy, worker.stuck, stored(worker.started_at), stored(now));
 }
 
+using Place = std::pair<std::int64_t, std::int64_t>;  ///< A lease: its row and its claim.
+
+std::optional<Place> place_of(const Beat& beat) {
+  const auto token = beat.lease == nullptr ? std::nullopt : parse_token(beat.lease->token);
+  return token ? std::optional{Place{token->seq, token->claim}} : std::nullopt;
+}
+
 /// A lease as the store knows it.
 struct Held {
   Signal signal = Signal::none;
   std::int64_t logs_kept = 0;
 };
 
-/// What extends the leases; a beat whose token is none has none.
+/// What extends the leases, in the order in which everybody locks rows; a beat whose token is none has none.
 void add_beats(std::span<const Beat> beats, TimePoint until, Batch& batch) {
-  std::vector<std::pair<Token, const Beat*>> sound;
+  struct Sum {
+    const Beat* beat = nullptr;
+    bool started = false;
+    std::optional<std::string_view> progress = {};
+  };
+  std::map<Place, Sum> sums;  // A lease may beat twice.
   for (const Beat& beat : beats) {
-    if (beat.lease == nullptr) continue;
-    if (const auto token = parse_token(beat.lease->token)) sound.emplace_back(*token, &beat);
+    const auto place = place_of(beat);
+    if (!place) continue;
+    Sum& sum = sums[*place];
+    sum.beat = &beat;
+    sum.started = sum.started || beat.started;
+    if (beat.progress) sum.progress = *beat.progress;
   }
-  if (sound.empty()) return;
-  // In the order in which everybody locks rows.
-  std::sort(sound.begin(), sound.end(),
-            [](const auto& a, const auto& b) { return a.first.seq < b.first.seq; });
+  if (sums.empty()) return;
   Array<std::int64_t> seqs, claims;
   Array<Blob> ids, progress;
   Array<bool> started;
-  for (const auto& [token, beat] : sound) {
-    seqs.add(token.seq);
-    claims.add(token.claim);
-    ids.add(Blob{stored_id(beat->lease->task.ref.id)});
-    started.add(beat->started);
-    progress.add(beat->progress ? std::optional{Blob{*beat->progress}} : std::nullopt);
+  for (const auto& [place, sum] : sums) {
+    seqs.add(place.first);
+    claims.add(place.second);
+    ids.add(Blob{stored_id(sum.beat->lease->task.ref.id)});
+    started.add(sum.started);
+    progress.add(sum.progress ? std::optional{Blob{*sum.progress}} : std::nullopt);
   }
   batch.add(extend_jobs, seqs, claims, ids, started, progress, stored(until));
 }
 
-void tell_logs(Write& write, std::span<const Beat> beats, std::map<std::int64_t, Held>& held) {
+void tell_logs(Write& write, std::span<const Beat> beats, std::map<Place, Held>& held) {
   Array<std::int64_t> seqs, ns;
   Array<Blob> lines;
   std::map<std::int64_t, std::int64_t> counts;
   for (const Beat& beat : beats) {
-    if (beat.logs.empty() || beat.lease == nullptr) continue;
-    const auto token = parse_token(beat.lease->token);
-    const auto found = token ? held.find(token->seq) : held.end();
-    if (found == held.end()) continue;
+    const auto place = place_of(beat);
+    const auto found = place ? held.find(*place) : held.end();
+    if (beat.logs.empty() || found == held.end()) continue;
     const std::int64_t n = ++found->second.logs_kept;
-    seqs.add(token->seq);
+    seqs.add(place->first);
     ns.add(n);
     lines.add(Blob{write_lines(beat.logs)});
-    counts[token->seq] = n;
+    counts[place->first] = n;
   }
   if (seqs.empty()) return;
   write.tell(add_logs, seqs, ns, lines);
@@ -153,12 +166,14 @@ Renewed renew_leases(Write& write, const WorkerInfo& worker, std::span<const Bea
   auto told = write.ask_all(std::move(batch));
   Renewed answer;
   if (told[0].step()) answer.worker = static_cast<Signal>(told[0].integer(0));
-  std::map<std::int64_t, Held> held;
-  while (told.size() > 1 && told[1].step())
-    held[told[1].integer(0)] = {static_cast<Signal>(told[1].integer(1)), told[1].integer(2)};
+  std::map<Place, Held> held;
+  while (told.size() > 1 && told[1].step()) {
+    held[{told[1].integer(0), told[1].integer(1)}] = {static_cast<Signal>(told[1].integer(2)),
+                                                      told[1].integer(3)};
+  }
   for (const Beat& beat : beats) {
-    const auto token = beat.lease == nullptr ? std::nullopt : parse_token(beat.lease->token);
-    const auto found = token ? held.find(token->seq) : held.end();
+    const auto place = place_of(beat);
+    const auto found = place ? held.find(*place) : held.end();
     answer.leases.push_back(found == held.end() ? Signal::lost : found->second.signal);
   }
   tell_worker(write, worker, now);
