@@ -24,8 +24,7 @@ class Documents;
 class Groups;
 class Locks;
 
-/// The caller's own open transaction. Each SQL store has its subclass: sqlite.hpp,
-/// postgres.hpp.
+/// The caller's own open transaction. Each SQL store has its subclass: sqlite.hpp, postgres.hpp.
 class Transaction {
  public:
   virtual ~Transaction() = default;

@@ -64,8 +64,9 @@ namespace sqlite_store {
 
 namespace {
 
-/// How often to look for other processes' writes: half of the 10 ms that a wake-up may take, 0.6 % of a core.
-constexpr auto look_interval = std::chrono::milliseconds{5};
+/// How often to look for other processes' writes: a wake-up may take 10 ms, and each look costs an idle
+/// process.
+constexpr auto look_interval = std::chrono::milliseconds{8};
 
 }  // namespace
 
