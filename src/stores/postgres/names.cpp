@@ -1,5 +1,7 @@
 #include "stores/postgres/names.hpp"
 
+#include <chrono>
+
 #include <fmt/format.h>
 
 #include <tidemill/error.hpp>
@@ -17,6 +19,9 @@ constexpr Sql find_name[] = {{"SELECT name FROM main.tidemill_queue WHERE id = $
 constexpr Sql insert_name[] = {
     {"INSERT INTO main.tidemill_queue (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"},
     {"INSERT INTO main.tidemill_kind (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"}};
+
+/// How long a new name may take beside the transaction that needs it.
+constexpr auto name_time = std::chrono::seconds{5};
 
 constexpr std::size_t index(NameTable table) { return static_cast<std::size_t>(table); }
 
@@ -41,7 +46,10 @@ std::optional<std::int64_t> Naming::find(postgres::Connection& db, NameTable tab
 std::int64_t Naming::intern(postgres::Connection& db, NameTable table, std::string_view name, bool shares) {
   if (const auto number = find(db, table, name, shares)) return *number;
   if (!db.in_transaction()) return make(db, table, name);
-  postgres::Connection own{options_};
+  // Somebody's open transaction may hold the same new name.
+  const auto until = std::chrono::steady_clock::now() + name_time;
+  postgres::Connection own{options_, "tidemill", until};
+  own.give_up_at(until);
   return make(own, table, name);
 }
 
