@@ -17,6 +17,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t claim_max = 1000;
+/// A claim asks for twice of what the last one found, and for so many at least: some stores do work for what
+/// is asked, also if it isn't there.
+constexpr std::size_t claim_least = 50;
 /// How long it waits for room in here, which is cheap, before it waits inside the store, where it hears of
 /// signals too.
 constexpr Duration short_wait = 2ms;
@@ -67,8 +70,8 @@ void WorkerFetcher::claim_or_wait() {
     wait_for_room();
     return;
   }
-  if (!claim(std::min({room.count, claim_max, core_.store.capabilities().batch_max}), room.bytes))
-    wait_for_tasks();
+  const std::size_t most = std::min({room.count, claim_max, core_.store.capabilities().batch_max});
+  if (!claim(std::min(most, std::max(claim_least, 2 * likely_)), room.bytes)) wait_for_tasks();
 }
 
 bool WorkerFetcher::claim(std::size_t count, std::size_t bytes) {
@@ -96,6 +99,7 @@ bool WorkerFetcher::claim(std::size_t count, std::size_t bytes) {
   }
   core_.last_claim.store(steady_now(), std::memory_order_relaxed);
   next_due_ = claimed.next_due;
+  likely_ = claimed.leases.size();
   if (claimed.leases.empty()) return false;
   std::vector<AttemptPtr> fresh;
   fresh.reserve(claimed.leases.size());

@@ -45,6 +45,7 @@ class WorkerFetcher {
   std::vector<std::pair<double, Want>> draw_;
   std::vector<Want> wants_;
   std::optional<TimePoint> next_due_;
+  std::size_t likely_ = 0;  ///< How many the next claim may find.
   std::thread thread_;
 };
 
