@@ -10,6 +10,7 @@
 #include <tidemill/error.hpp>
 
 #include "core/uuid.hpp"
+#include "stores/postgres/scope.hpp"
 
 namespace tidemill::postgres_store {
 
@@ -26,6 +27,7 @@ constexpr std::size_t message_max = 7900;
 constexpr auto look_hearing = std::chrono::microseconds{2s};
 constexpr auto look_soon = std::chrono::microseconds{10ms};
 constexpr auto look_late = std::chrono::microseconds{250ms};
+constexpr auto look_time = 2s;
 constexpr auto connect_time = 5s;
 constexpr auto retry_least = 100ms;
 constexpr auto retry_most = std::chrono::milliseconds{10s};
@@ -35,6 +37,16 @@ constexpr auto heard_interval = 30s;
 constexpr Sql no_sync{"SELECT set_config('synchronous_commit', 'off', true)"};
 constexpr Sql notify{"SELECT pg_notify($1, $2)"};
 constexpr Sql own_process{"SELECT pg_backend_pid()"};
+constexpr Sql get_signals{"SELECT value FROM main.tidemill_meta WHERE name = 'signals'"};
+// What is pending (2) or the first that is scheduled (1) or to be retried (4): stores/sql/layout.hpp.
+constexpr Sql look_at_queues{
+    "SELECT q.id, EXISTS (SELECT 1 FROM main.tidemill_job j WHERE j.line >= (q.id::bigint << 16 | 512) AND "
+    "j.line <= (q.id::bigint << 16 | 767) ORDER BY j.line, j.at, j.seq LIMIT 1), "
+    "least((SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 384) ORDER BY j.at "
+    "LIMIT "
+    "1), (SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 1152) ORDER BY j.at "
+    "LIMIT "
+    "1)) FROM main.tidemill_queue q WHERE NOT q.paused"};
 
 std::string hex(std::string_view bytes) {
   std::string text;
@@ -111,11 +123,42 @@ void Bell::listen() {
 }
 
 std::chrono::microseconds Bell::look() {
-  hub_.foreign(true);
+  try {
+    look_around();
+  } catch (const std::exception&) {
+    // The claims of those who wait meet the same, and have somebody to tell.
+    const std::lock_guard lock{looks_};
+    looker_.reset();
+  }
   if (hears_) return look_hearing;
   const auto next = std::clamp(std::chrono::microseconds{pause_ * 3 / 2}, look_soon, look_late);
   pause_ = next.count();
   return next;
+}
+
+void Bell::look_around() {
+  const std::lock_guard lock{looks_};
+  const auto until = Steady::now() + look_time;
+  if (!looker_ || !looker_->usable())
+    looker_ = std::make_unique<postgres::Connection>(server_, "tidemill bell", until);
+  looker_->give_up_at(until);
+  Batch batch;
+  batch.add(plan_by_index);
+  batch.add(get_signals);
+  batch.add(look_at_queues);
+  auto answers = looker_->send(batch, postgres::Scope::whole);
+  if (answers[1].step()) {
+    const std::int64_t signals = answers[1].integer(0);
+    if (signals_ && *signals_ != signals) hub_.foreign(true);
+    signals_ = signals;
+  }
+  News news;
+  for (Query& row = answers[2]; row.step();) {
+    auto& queue = news.queues[naming_.name(*looker_, NameTable::queue, row.integer(0))];
+    queue.ready = row.boolean(1);
+    queue.due = time_of(row.optional_integer(2));
+  }
+  hub_.publish(news);
 }
 
 bool Bell::pause(const std::stop_token& stop, std::chrono::milliseconds time) {
@@ -199,7 +242,7 @@ void Bell::hear(const std::stop_token& stop) {
     Bell& bell;
   } const registered{*this, listener};
   hears_ = true;
-  hub_.foreign(true);  // What came before was not heard.
+  look();  // What came before was not heard.
   while (!stop.stop_requested()) {
     for (const postgres::Notification& each : listener.wait(Steady::now() + heard_interval))
       take(each.payload);

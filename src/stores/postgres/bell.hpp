@@ -3,8 +3,9 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <map>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -46,8 +47,8 @@ class Bell {
   void tell(News news);
   /// From now on messages of others wake those who wait.
   void listen();
-  /// Makes those who wait look for themselves, and returns when they should again: soon, unless messages
-  /// come.
+  /// Looks for tasks and signals, wakes those who wait for such, and returns when to look again: soon, unless
+  /// messages come.
   std::chrono::microseconds look();
 
  private:
@@ -60,6 +61,7 @@ class Bell {
   /// Until the connection is lost, or it is stopped.
   void hear(const std::stop_token& stop);
   void take(std::string_view message);
+  void look_around();
   bool pause(const std::stop_token& stop, std::chrono::milliseconds time);
 
   const postgres::Options server_;
@@ -69,6 +71,9 @@ class Bell {
   Hub& hub_;
   std::atomic<bool> hears_{false};
   std::atomic<std::int64_t> pause_{0};  // Between looks, in microseconds.
+  std::mutex looks_;
+  std::unique_ptr<postgres::Connection> looker_;  // Guarded by looks_.
+  std::optional<std::int64_t> signals_;           // How many there had been. Guarded by looks_.
   std::mutex mutex_;
   std::condition_variable_any changed_;
   News news_;                               // What has not been told. Guarded by mutex_.

@@ -241,7 +241,7 @@ CREATE TABLE main.tidemill_set (
 );
 CREATE INDEX tidemill_set_until ON main.tidemill_set (until);
 
-INSERT INTO main.tidemill_meta VALUES ('fence', 0), ('version', 0),
+INSERT INTO main.tidemill_meta VALUES ('fence', 0), ('version', 0), ('signals', 0),
   ('identity', ('x' || substr(md5(random()::text || clock_timestamp()::text || pg_backend_pid()::text), 1, 15))
     ::bit(60)::bigint);
 )sql";

@@ -25,6 +25,9 @@ constexpr Sql grow_later{
     "INSERT INTO main.tidemill_joined (queue, name, size, first_at, last_at) "
     "SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[])"};
 
+// For those who look for themselves whether there are signals.
+constexpr Sql count_signal{"UPDATE main.tidemill_meta SET value = value + 1 WHERE name = 'signals'"};
+
 constexpr Sql next_fence{
     "UPDATE main.tidemill_meta SET value = greatest(value + 1, $1) WHERE name = 'fence' RETURNING value"};
 constexpr Sql next_version{
@@ -82,6 +85,7 @@ void Write::tell_joined() {
 
 void Write::finish() {
   tell_joined();
+  if (!workers_.empty()) tell(count_signal);
   // In one order everywhere, so that no two wait for each other.
   std::sort(touched_.begin(), touched_.end(), [](const auto& a, const auto& b) { return a.queue < b.queue; });
   last_ = touched_.size();
