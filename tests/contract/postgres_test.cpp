@@ -58,12 +58,10 @@ TEST_F(PostgresStoreTest, APlainInsertIsATaskLikeAnyOther) {
             "active,active,scheduled");
 }
 
-TEST_F(PostgresStoreTest, APlainInsertTellsItsIdAndBelongsToItsTransaction) {
+TEST_F(PostgresStoreTest, APlainInsertBelongsToItsTransaction) {
   run("BEGIN; INSERT INTO main.tidemill_task (kind) VALUES ('mail'); ROLLBACK");
   EXPECT_THAT(claim(*store_, 10, "default").leases, IsEmpty());
   EXPECT_EQ(counts("default")[State::pending], 0U);
-  const std::string id = one("WITH done AS (SELECT 1) SELECT count(*) FROM done");
-  EXPECT_EQ(id, "1");
 }
 
 TEST_F(PostgresStoreTest, APlainInsertIsToldWhatIsWrong) {
