@@ -148,10 +148,13 @@ std::vector<Enqueued> PostgresStore::enqueue_keyed(std::span<const Task> tasks, 
     if (error.kind() != ErrorKind::timed_out || tasks.size() == 1) throw;
   }
   // Somebody's open transaction may hold one of the keys, which is no trouble of the others.
+  // What is remembered of a call in doubt is the answer to all of it, so these are calls of no session.
+  Call alone = call;
+  alone.session = 0;
   std::vector<Enqueued> answers;
   for (const Task& task : tasks) {
     try {
-      answers.push_back(std::move(enqueue_on(keyed_, {&task, 1}, call).front()));
+      answers.push_back(std::move(enqueue_on(keyed_, {&task, 1}, alone).front()));
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::timed_out) throw;
       answers.push_back({Put::failed, {}, error.what()});
