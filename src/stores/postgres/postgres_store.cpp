@@ -9,6 +9,7 @@
 #include <tidemill/error.hpp>
 
 #include "core/uuid.hpp"
+#include "drivers/postgres/text.hpp"
 #include "stores/postgres/claim.hpp"
 #include "stores/postgres/enqueue.hpp"
 #include "stores/postgres/errors.hpp"
@@ -80,13 +81,6 @@ constexpr std::uint64_t counter_lanes = 64;
 constexpr auto locked_least = std::chrono::microseconds{500};
 constexpr auto locked_most = std::chrono::milliseconds{16};
 
-/// Quotes a name as `quote_ident` would if it had to.
-std::string quoted(std::string_view name) {
-  std::string text = "\"";
-  for (const char c : name) text.append(c == '"' ? 2 : 1, c);
-  return text + '"';
-}
-
 }  // namespace
 
 PostgresStore::PostgresStore(postgres::Options server, std::string where, const Clock* clock)
@@ -95,7 +89,7 @@ PostgresStore::PostgresStore(postgres::Options server, std::string where, const 
       clock_(clock),
       naming_(server_),
       hub_([this] { return bell_.look(); }),
-      bell_(server_, channel_of(quoted(server_.schema)), naming_, hub_),
+      bell_(server_, channel_of(postgres::quoted(server_.schema)), naming_, hub_),
       puts_(lane_options(), naming_, publish()),
       more_puts_(lane_options(), naming_, publish()),
       keyed_(lane_options(true), naming_, publish()),
