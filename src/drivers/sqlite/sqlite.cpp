@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <random>
 #include <thread>
 
@@ -113,6 +114,19 @@ int Connection::changes() const noexcept { return sqlite3_changes(db_); }
 std::int64_t Connection::last_row() const noexcept { return sqlite3_last_insert_rowid(db_); }
 
 bool Connection::in_transaction() const noexcept { return sqlite3_get_autocommit(db_) == 0; }
+
+std::optional<LogHeader> Connection::log_header() const noexcept {
+  sqlite3_file* file = nullptr;
+  if (sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK) return {};
+  if (file == nullptr || file->pMethods == nullptr || file->pMethods->iVersion < 2) return {};
+  constexpr int region_bytes = 32 * 1024;  // What all who map the index map at once.
+  volatile void* region = nullptr;
+  if (file->pMethods->xShmMap(file, 0, region_bytes, 0, &region) != SQLITE_OK || region == nullptr) return {};
+  LogHeader header;
+  const auto* const words = static_cast<const volatile std::uint64_t*>(region);
+  std::copy_n(words, header.size(), header.begin());
+  return header;
+}
 
 void Connection::check_bind(sqlite3_stmt* statement, int code) {
   if (code == SQLITE_OK) return;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -72,6 +73,10 @@ class Query {
   sqlite3_stmt* statement_;
 };
 
+/// The header of the index that all processes share on a log (sqlite.org/walformat.html, 2.1): some bytes of
+/// it change with each commit, and only then. They mean nothing else here.
+using LogHeader = std::array<std::uint64_t, 6>;
+
 struct ConnectionOptions {
   bool create = false;
   bool read_only = false;
@@ -123,6 +128,11 @@ class Connection {
   int changes() const noexcept;
   std::int64_t last_row() const noexcept;
   bool in_transaction() const noexcept;
+
+  /// Reads shared memory, without a system call, so it costs next to nothing to ask whether anybody has
+  /// committed. One that is caught in mid-write differs from those before and after it. None when the
+  /// database has no log, or was not read yet. For owned connections only.
+  std::optional<LogHeader> log_header() const noexcept;
 
   /// From now on, whoever meets a lock gives up at this instant.
   void give_up_at(std::chrono::steady_clock::time_point instant) noexcept { give_up_at_ = instant; }

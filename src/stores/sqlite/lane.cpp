@@ -228,6 +228,7 @@ void Lane::open() {
   write_ = std::make_unique<Write>(*db_, cache_, true);
   synced_.reset();
   data_version_.reset();
+  log_header_.reset();
 }
 
 /// NORMAL leaves out the sync at each commit, but not the order of commits: what is lost in a power failure
@@ -241,8 +242,13 @@ void Lane::set_sync(bool full) {
 
 /// data_version changes when another connection has written: another process, the application's own
 /// transaction, a plain INSERT. Its numbers mean nothing on a new connection, so at first all there is counts
-/// as seen.
+/// as seen. To read it takes locks; while nobody has committed at all, the log's header spares that.
 void Lane::notice_foreign_writes() {
+  if (data_version_) {
+    const auto header = db_->log_header();
+    if (header && header == log_header_) return;
+    log_header_ = header;
+  }
   std::int64_t version = 0;
   {
     auto row = db_->query(data_version);

@@ -92,6 +92,7 @@ class Lane {
   std::optional<bool> synced_;
   Steady::time_point patience_end_{};  // When a flush that meets another's lock gives up.
   std::optional<std::int64_t> data_version_;
+  std::optional<sqlite::LogHeader> log_header_;  // As it was before data_version_ was read.
   std::int64_t signals_ = 0;
   GroupCommit<Operation> group_;
 };

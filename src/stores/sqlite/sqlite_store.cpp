@@ -64,8 +64,8 @@ namespace sqlite_store {
 
 namespace {
 
-/// How often to look for other processes' writes: a wake-up may take 10 ms, and each look costs an idle
-/// process.
+/// How often to look for other processes' writes: a wake-up may take 10 ms, and each look wakes a thread of
+/// an idle process.
 constexpr auto look_interval = std::chrono::milliseconds{8};
 
 }  // namespace
