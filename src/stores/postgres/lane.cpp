@@ -34,6 +34,7 @@ constexpr Sql next_number{
 constexpr Sql void_number{
     "UPDATE main.tidemill_session SET number = CASE WHEN number < $2 THEN $2 + 1 ELSE number END "
     "WHERE id = $1 RETURNING number"};
+constexpr Sql no_sync{"SELECT set_config('synchronous_commit', 'off', true)"};
 constexpr Sql wait_shortly{"SELECT set_config('lock_timeout', '2s', true)"};
 
 }  // namespace
@@ -186,7 +187,7 @@ std::size_t Lane::transaction(std::span<Operation* const> operations) {
   open(patient);
   number_ += 2;
   used_ = Steady::now();
-  Write write{*db_, naming_, opening(), options_.number};
+  Write write{*db_, naming_, opening(operations), options_.number};
   const auto until = Steady::now() + time_max;
   std::size_t done = 0;
   while (done < operations.size() && (done == 0 || Steady::now() < until)) operations[done++]->apply(write);
@@ -204,7 +205,7 @@ std::size_t Lane::transaction(std::span<Operation* const> operations) {
     doubt_.reset();
     if (!*committed) throw postgres::Failure{postgres::Outcome::undone, "", failure.what()};
   }
-  publish_(std::move(news));
+  publish_(std::move(news), write.died());
   return done;
 }
 
@@ -238,11 +239,13 @@ void Lane::resolve_earlier(std::vector<Operation*>& operations) {
   operations.clear();
 }
 
-Batch Lane::opening() const {
+Batch Lane::opening(std::span<Operation* const> operations) const {
   Batch batch;
   batch.add(next_number, session_, number_);
   batch.add(plan_by_index);
   if (options_.waits_for_keys) batch.add(wait_shortly);
+  const auto syncs = [](const Operation* operation) { return operation->load.sync; };
+  if (std::none_of(operations.begin(), operations.end(), syncs)) batch.add(no_sync);
   return batch;
 }
 

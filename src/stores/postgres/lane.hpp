@@ -27,6 +27,7 @@ struct Load {
   std::size_t tasks = 1;
   std::size_t bytes = 0;
   bool urgent = false;  ///< Goes into the very next transaction.
+  bool sync = true;     ///< False: a crash of the server may undo it even after it was acknowledged.
 };
 
 /// A connection that writes, for one sort of call. Callers' operations gather while a transaction is under
@@ -47,9 +48,10 @@ class Lane {
     std::int64_t number = 0;      ///< Of the counters that it writes.
     bool waits_for_keys = false;  ///< Another's transaction may hold what it wants: it gives up soon.
   };
-  using Publish = std::function<void(News)>;
+  using Publish = std::function<void(News, std::int64_t died)>;
 
-  /// Connects with the first call. `naming` must outlive it; `publish` gets what was committed.
+  /// Connects with the first call. `naming` must outlive it; `publish` gets what was committed, and how many
+  /// rows died by that.
   Lane(Options options, Naming& naming, Publish publish);
 
   /// Returns the answer of `apply(Write&)` when it is committed. `apply` may be called again after a
@@ -110,7 +112,7 @@ class Lane {
   std::optional<bool> resolve(Steady::time_point until);
   /// Resolves a doubt that an earlier call left behind, or gives all of these up.
   void resolve_earlier(std::vector<Operation*>& operations);
-  Batch opening() const;
+  Batch opening(std::span<Operation* const> operations) const;
 
   const Options options_;
   Naming& naming_;

@@ -89,6 +89,7 @@ PostgresStore::PostgresStore(postgres::Options server, std::string where, const 
       clock_(clock),
       naming_(server_),
       hub_([this] { return bell_.look(); }),
+      janitor_(server_),
       bell_(server_, channel_of(postgres::quoted(server_.schema)), naming_, hub_),
       puts_(lane_options(), naming_, publish()),
       more_puts_(lane_options(), naming_, publish()),
@@ -107,7 +108,8 @@ Lane::Options PostgresStore::lane_options(bool waits_for_keys) const {
 }
 
 Lane::Publish PostgresStore::publish() {
-  return [this](News news) {
+  return [this](News news, std::int64_t died) {
+    janitor_.died(died);
     hub_.publish(news);
     bell_.tell(std::move(news));
   };
@@ -160,10 +162,11 @@ std::vector<Enqueued> PostgresStore::enqueue_keyed(std::span<const Task> tasks, 
 Claimed PostgresStore::claim(const Claim& claim, const Call& call) {
   Hub::Sequence seen = 0;
   ClaimAnswer answer;
+  // A claim that a crash of the server undoes leaves its tasks pending, which is what a lost worker leads to.
   for (auto pause = locked_least;; pause *= 2) {
     ClaimAnswer looked;
     answer = claims_.run(
-        call, {.tasks = claim.count_max},
+        call, {.tasks = claim.count_max, .sync = false},
         [&](Write& write) { return claim_tasks(write, claim, std::exchange(looked, {}), call.now); },
         [&](Scope& scope, ClaimAnswer& found) {
           seen = hub_.sequence();
@@ -192,8 +195,10 @@ std::vector<Reported> PostgresStore::report(std::span<const Report> reports, con
 
 Renewed PostgresStore::renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
                              std::span<const Stat> stats, const Call& call) {
+  bool marks = false;
+  for (const Beat& beat : beats) marks = marks || beat.started;
   // It counts as no task, so that it fits into any transaction: to be late would cost leases.
-  Renewed answer = renewals_.run(call, {.tasks = 0, .urgent = true}, [&](Write& write) {
+  Renewed answer = renewals_.run(call, {.tasks = 0, .urgent = true, .sync = marks}, [&](Write& write) {
     return renew_leases(write, worker, beats, lease, stats, call.now);
   });
   if (worker.state == "gone") hub_.forget(worker.id);
@@ -203,13 +208,14 @@ Renewed PostgresStore::renew(const WorkerInfo& worker, std::span<const Beat> bea
 
 Swept PostgresStore::sweep(std::string_view worker, Duration lease, std::size_t limit, const Call& call) {
   return rest_.run(
-      call, {.tasks = limit}, [&](Write& write) { return sweep_all(write, worker, lease, limit, call.now); },
+      call, {.tasks = limit, .sync = false},
+      [&](Write& write) { return sweep_all(write, worker, lease, limit, call.now); },
       [&](Scope& scope, Swept&) { return sweep_nothing(scope, call.now); });
 }
 
 Gathered PostgresStore::gather(const Gather& gather, const Call& call) {
   Gathered answer = rest_.run(
-      call, {.tasks = gather.count_max * gather.rule.size_max},
+      call, {.tasks = gather.count_max * gather.rule.size_max, .sync = false},
       [&](Write& write) { return gather_sets(write, gather, call.now); },
       [&](Scope& scope, Gathered& nothing) { return gather_nothing(scope, gather, call.now, nothing); });
   answer.now = now();

@@ -6,7 +6,7 @@ namespace tidemill::postgres_store {
 
 const Sql plan_by_index{
     "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), "
-    "set_config('jit', 'off', true)"};
+    "set_config('jit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)"};
 
 Scope::Scope(postgres::Connection& connection, Naming& naming, Mode mode, Batch opening)
     : db_(connection), naming_(naming), mode_(mode), opening_(std::move(opening)) {}

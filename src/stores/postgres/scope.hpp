@@ -77,7 +77,7 @@ class Scope {
 };
 
 /// For the planner, which knows these tables as they were some minutes ago: to read a table from end to end
-/// is never right here, nor is to compile a statement.
+/// is never right here, nor is to compile a statement, or to plan it anew for each array.
 extern const Sql plan_by_index;
 
 }  // namespace tidemill::postgres_store

@@ -10,6 +10,7 @@
 
 #include "stores/postgres/bell.hpp"
 #include "stores/postgres/documents.hpp"
+#include "stores/postgres/janitor.hpp"
 #include "stores/postgres/lane.hpp"
 #include "stores/postgres/locks.hpp"
 #include "stores/postgres/names.hpp"
@@ -84,6 +85,7 @@ class PostgresStore : public Store, public Catalog, public Groups {
   std::atomic<std::int64_t> identity_{0};  // Once it was needed.
   Naming naming_;
   Hub hub_;
+  Janitor janitor_;
   Bell bell_;
   // Each is a connection, made with its first call: a renewal must not wait behind a bulk, nor a claim behind
   // reports.

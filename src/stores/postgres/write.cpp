@@ -114,6 +114,14 @@ std::map<std::int64_t, News::Queue> Write::queue_news() const {
   return news;
 }
 
+std::int64_t Write::died() const {
+  std::int64_t rows = 0;
+  for (const Touched& entry : touched_) {
+    for (const std::int64_t tasks : entry.tasks) rows -= std::min<std::int64_t>(tasks, 0);
+  }
+  return rows;
+}
+
 News Write::news() {
   News news;
   for (const auto& [queue, its] : queue_news()) news.queues[queue_name(queue)] = its;

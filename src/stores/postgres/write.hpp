@@ -53,6 +53,8 @@ class Write : public Scope {
 
   /// Tells what has gathered. Comes last before the commit.
   void finish();
+  /// How many rows of tasks have been written over or deleted, as far as that was counted.
+  std::int64_t died() const;
   /// What others may wait for, once it is committed.
   News news();
   /// The same of queues, by their numbers.
