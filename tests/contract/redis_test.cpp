@@ -345,6 +345,12 @@ TEST_F(RedisStoreTest, AFullServerRefusesAndLosesNothing) {
   EXPECT_EQ(put(task("b")).put, Put::created);
 }
 
+// Why: Go lists a server before it writes what it is, and the entry outlives the text. How: an entry alone.
+TEST_F(RedisStoreTest, AGoServerThatHasNotSaidWhatItIsIsNotListed) {
+  ask("ZADD", {"asynq:servers", "9000000000", "asynq:servers:{host:1:id}"});
+  EXPECT_TRUE(store_->catalog()->workers(call()).empty());
+}
+
 // Why: names that Redis or Go can't take are refused before anything is written. How: braces, blanks, bytes.
 TEST_F(RedisStoreTest, NamesThatGoCannotReadAreRefused) {
   for (const std::string queue : {"", "  ", "a{b", "}"})

@@ -101,6 +101,7 @@ redis::Command server_keys_command(TimePoint now) {
 }
 
 std::optional<tidemill::WorkerInfo> read_go_server(std::string_view text) {
+  if (text.empty()) return {};  // Go lists a server before it writes what it is, and after that has expired.
   const auto info = decode_server(text);
   if (!info || info->server_id.starts_with(our_mark)) return {};
   tidemill::WorkerInfo worker;
