@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -17,6 +18,8 @@ namespace tidemill::postgres::tests {
 namespace {
 
 constexpr Sql kill_backend{"SELECT pg_terminate_backend($1::int)"};
+constexpr Sql sleep{"SELECT pg_sleep(600)"};
+constexpr Sql sleeps{"SELECT 1 FROM pg_stat_activity WHERE pid = $1::int AND wait_event = 'PgSleep'"};
 constexpr Sql kill_me{"SELECT pg_terminate_backend(pg_backend_pid())"};
 
 }  // namespace
@@ -180,6 +183,21 @@ TEST_F(PostgresFaults, AServerIsStoppedAndComesBack) {
     EXPECT_TRUE(after.any(there, signal));
     EXPECT_FALSE(after.any(there, -signal));
   }
+}
+
+TEST_F(PostgresFaults, AnotherThreadCutsAStatementThatIsUnderWay) {
+  Connection db{through()};
+  const Scissors scissors{db};
+  const int backend = db.backend();
+  std::jthread cutter{[&] {
+    Connection watch{through()};
+    EXPECT_TRUE(testing::eventually([&] { return watch.any(sleeps, backend); }));
+    scissors.cut();
+  }};
+  const Failure failure = failure_of([&] { db.query(sleep); });
+  EXPECT_TRUE(failure.lost());
+  EXPECT_FALSE(failure.timed_out());
+  EXPECT_FALSE(db.usable());
 }
 
 }  // namespace tidemill::postgres::tests

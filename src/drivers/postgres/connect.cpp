@@ -1,11 +1,16 @@
 // How a connection begins and ends.
+#include <fcntl.h>
 #include <libpq-fe.h>
 #include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cctype>
+#include <cerrno>
+#include <system_error>
 #include <thread>
 
 #include "drivers/postgres/postgres.hpp"
@@ -149,5 +154,14 @@ void Connection::close(bool cancel) noexcept {
 int Connection::server_version() const noexcept { return PQserverVersion(connection_); }
 
 int Connection::backend() const noexcept { return PQbackendPID(connection_); }
+
+Scissors::Scissors(const Connection& connection)
+    : socket_(::fcntl(PQsocket(connection.handle()), F_DUPFD_CLOEXEC, 0)) {
+  if (socket_ < 0) throw std::system_error{errno, std::generic_category(), "fcntl"};
+}
+
+Scissors::~Scissors() { ::close(socket_); }
+
+void Scissors::cut() const noexcept { ::shutdown(socket_, SHUT_RDWR); }
 
 }  // namespace tidemill::postgres

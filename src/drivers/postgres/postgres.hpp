@@ -218,6 +218,24 @@ class Connection {
   std::unordered_map<const Sql*, Prepared> statements_;
 };
 
+/// Cuts a connection from another thread: the call that is under way fails, as do all after it. The server
+/// goes on with what it is at.
+///
+/// Thread safety: all members may be called from any thread, also when the connection is gone.
+class Scissors {
+ public:
+  /// For a connection that is open.
+  explicit Scissors(const Connection& connection);
+  ~Scissors();
+  Scissors(const Scissors&) = delete;
+  Scissors& operator=(const Scissors&) = delete;
+
+  void cut() const noexcept;
+
+ private:
+  int socket_;  // Our own number for it, as the connection's may become another file's.
+};
+
 struct Notification {
   std::string channel;
   std::string payload;

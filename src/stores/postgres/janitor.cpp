@@ -43,6 +43,8 @@ void Janitor::work(const std::stop_token& stop) {
     const auto begun = Steady::now();
     try {
       postgres::Connection db{server_, "tidemill vacuum", begun + vacuum_time};
+      const postgres::Scissors scissors{db};
+      const std::stop_callback on_stop{stop, [&] { scissors.cut(); }};  // Nobody waits for its end.
       db.give_up_at(begun + vacuum_time);
       db.execute(vacuum);
     } catch (const std::exception&) {
