@@ -96,6 +96,22 @@ TEST_P(ConcurrencyContract, Rule5_OneOfManyTasksGetsTheKey) {
   EXPECT_EQ(existing, 100 * (thread_count - 1));
 }
 
+// Why: a producer that is told "created" has made the task, and nobody else has; stores write many calls at
+// once. How: threads enqueue the same ids.
+TEST_P(ConcurrencyContract, Rule5_OneOfManyMakesTheTask) {
+  std::atomic<int> created{0};
+  std::atomic<int> existing{0};
+  together([&](int) {
+    for (int i = 0; i < 100; ++i) {
+      const Enqueued answer = put(task(std::to_string(i)));
+      if (answer.put == Put::created) ++created;
+      if (answer.put == Put::exists && answer.id == std::to_string(i)) ++existing;
+    }
+  });
+  EXPECT_EQ(created, 100);
+  EXPECT_EQ(existing, 100 * (thread_count - 1));
+}
+
 // Why: any number of schedulers may run without a leader: an instant fires once. How: threads race for each
 // instant.
 TEST_P(ConcurrencyContract, Rule10_OneOfManySchedulersFires) {

@@ -4,7 +4,6 @@
 #include <set>
 
 #include "core/rules.hpp"
-#include "stores/postgres/keyed.hpp"
 #include "stores/postgres/tasks.hpp"
 #include "stores/sql/task.hpp"
 
@@ -34,17 +33,15 @@ constexpr Sql insert_any{
 /// The arrays of one INSERT.
 class Columns {
  public:
-  explicit Columns(TimePoint now) : now_(now) {}
-
   void add(const Entry& entry) {
     const Task& task = *entry.task;
     usual_ = usual_ && entry.seq == 0 && sql_store::usual(task);
     ids_.add(Blob{stored_id(task.ref.id)});
     queues_.add(entry.queue);
     lines_.add(line_of(entry.queue, task.state, task.priority));
-    ats_.add(stored(sql_store::at_of(task, now_)));
+    ats_.add(stored(sql_store::at_of(task, entry.now)));
     kinds_.add(entry.kind);
-    created_.add(stored(task.created_at.value_or(now_)));
+    created_.add(stored(task.created_at.value_or(entry.now)));
     payloads_.add(Blob{task.payload});
   }
 
@@ -71,16 +68,15 @@ class Columns {
   }
 
  private:
-  const TimePoint now_;
   bool usual_ = true;
   Array<std::int64_t> queues_, lines_, ats_, kinds_, created_;
   Array<Blob> ids_, payloads_;
 };
 
-void created(Write& write, Entry& entry, TimePoint now) {
+void created(Write& write, Entry& entry) {
   const Task& task = *entry.task;
   entry.answer = {Put::created, task.ref.id};
-  const TimePoint at = sql_store::at_of(task, now);
+  const TimePoint at = sql_store::at_of(task, entry.now);
   write.arrived(entry.queue, task.state, at);
   if (task.state == State::aggregating && !task.group.empty()) write.joined(entry.queue, task.group, at);
 }
@@ -89,13 +85,13 @@ void created(Write& write, Entry& entry, TimePoint now) {
 
 bool plain(const Task& task) { return !task.unique && !task.firing; }
 
-void insert_tasks(Write& write, const std::vector<Entry*>& entries, TimePoint now) {
+void insert_tasks(Write& write, const std::vector<Entry*>& entries) {
   if (entries.empty()) return;
-  Columns columns{now};
+  Columns columns;
   for (const Entry* const entry : entries) columns.add(*entry);
   Query inserted = columns.insert(write, entries);
   if (static_cast<std::size_t>(inserted.rows()) == entries.size()) {
-    for (Entry* const entry : entries) created(write, *entry, now);
+    for (Entry* const entry : entries) created(write, *entry);
     return;
   }
   std::set<std::pair<std::int64_t, std::string>> ids;
@@ -103,7 +99,7 @@ void insert_tasks(Write& write, const std::vector<Entry*>& entries, TimePoint no
   for (Entry* const entry : entries) {
     const std::string& id = entry->task->ref.id;
     if (ids.erase({entry->queue, id}) > 0) {
-      created(write, *entry, now);
+      created(write, *entry);
     } else {
       entry->answer = {Put::exists, id, "a task with this id is there already"};
     }
@@ -117,33 +113,45 @@ void intern_names(Write& write, std::span<const Task> tasks) {
   }
 }
 
-std::vector<Enqueued> enqueue_all(Write& write, std::span<const Task> tasks, TimePoint now,
-                                  std::size_t task_bytes_max) {
-  std::vector<Entry> entries(tasks.size());
+void Enqueuing::gather(Write& write) {
+  entries_.assign(tasks_.size(), {});
+  in_order_.clear();
   std::vector<Entry*> sound;
-  sound.reserve(tasks.size());
-  bool all_plain = true;
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    Entry& entry = entries[i];
-    entry.task = &tasks[i];
-    if (std::string fault = sql_store::fault_of(tasks[i], task_bytes_max); !fault.empty()) {
+  sound.reserve(tasks_.size());
+  for (std::size_t i = 0; i < tasks_.size(); ++i) {
+    const Task& task = tasks_[i];
+    Entry& entry = entries_[i];
+    entry.task = &task;
+    entry.now = now_;
+    if (std::string fault = sql_store::fault_of(task, task_bytes_max_); !fault.empty()) {
       entry.answer = {Put::invalid, {}, std::move(fault)};
       continue;
     }
-    entry.queue = write.intern_queue(tasks[i].ref.queue);
-    entry.kind = write.intern_kind(tasks[i].kind);
-    all_plain = all_plain && plain(tasks[i]);
+    entry.queue = write.intern_queue(task.ref.queue);
+    entry.kind = write.intern_kind(task.kind);
     sound.push_back(&entry);
   }
-  if (all_plain) {
-    insert_tasks(write, sound, now);
+  if (std::ranges::all_of(sound, [](const Entry* entry) { return plain(*entry->task); })) {
+    write.gather(sound);
   } else {
-    enqueue_in_order(write, sound, now);
+    in_order_ = std::move(sound);
   }
+}
+
+std::vector<Enqueued> Enqueuing::put(Write& write) {
+  insert_tasks(write, write.take_gathered());
+  if (!in_order_.empty()) enqueue_in_order(write, in_order_, now_);
   std::vector<Enqueued> answers;
-  answers.reserve(tasks.size());
-  for (Entry& entry : entries) answers.push_back(std::move(entry.answer));
+  answers.reserve(entries_.size());
+  for (Entry& entry : entries_) answers.push_back(std::move(entry.answer));
   return answers;
+}
+
+std::vector<Enqueued> enqueue_all(Write& write, std::span<const Task> tasks, TimePoint now,
+                                  std::size_t task_bytes_max) {
+  Enqueuing enqueuing{tasks, now, task_bytes_max};
+  enqueuing.gather(write);
+  return enqueuing.put(write);
 }
 
 bool fits_in(Write& write, const Task& task, std::span<const std::int64_t> leaving, TimePoint now,

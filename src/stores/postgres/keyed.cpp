@@ -150,7 +150,7 @@ void put_once(Write& write, std::vector<Entry*>& entries, TimePoint now) {
   }
   const auto taken = take_all(write, keyed, now);
   for (Entry* const entry : keyed) (taken.contains(entry->seq) ? inserts : again).push_back(entry);
-  insert_tasks(write, inserts, now);
+  insert_tasks(write, inserts);
   for (const Entry* const entry : inserts) {
     if (entry->answer.put == Put::created || !entry->task->unique) continue;
     write.tell(drop_key, entry->queue, Blob{entry->task->unique->key}, entry->seq);  // Its id was taken.

@@ -12,13 +12,14 @@ namespace tidemill::postgres_store {
 /// A task that is to be taken in, and what became of it.
 struct Entry {
   const Task* task = nullptr;
+  TimePoint now{};
   Enqueued answer = {};
   std::int64_t queue = 0, kind = 0;
   std::int64_t seq = 0;  ///< That it will have; 0: the next.
 };
 
 /// Inserts tasks; the answers are `created` or `exists`. Those whose ids come twice must have a number.
-void insert_tasks(Write& write, const std::vector<Entry*>& entries, TimePoint now);
+void insert_tasks(Write& write, const std::vector<Entry*>& entries);
 
 /// Takes in tasks of which some have unique keys or are fired by schedules, in order.
 void enqueue_in_order(Write& write, const std::vector<Entry*>& entries, TimePoint now);

@@ -189,8 +189,14 @@ std::size_t Lane::transaction(std::span<Operation* const> operations) {
   used_ = Steady::now();
   Write write{*db_, naming_, opening(operations), options_.number};
   const auto until = Steady::now() + time_max;
+  bool gathered = false;
+  for (const Operation* const operation : operations) {
+    if (operation->gather) operation->gather(write);
+    gathered = gathered || operation->gather;
+  }
   std::size_t done = 0;
-  while (done < operations.size() && (done == 0 || Steady::now() < until)) operations[done++]->apply(write);
+  while (done < operations.size() && (done == 0 || gathered || Steady::now() < until))
+    operations[done++]->apply(write);
   write.finish();
   News news = write.news();
   try {

@@ -56,13 +56,16 @@ class Lane {
 
   /// Returns the answer of `apply(Write&)` when it is committed. `apply` may be called again after a
   /// rollback. `look(Scope&, Answer&)` may answer by reading alone and return true, if there is nothing to
-  /// write. Throws Error.
+  /// write. `gather(Write&)` is called for all operations of a transaction before any is applied. Throws
+  /// Error.
   template <class Apply, class Look = std::nullptr_t>
-  auto run(const Call& call, const Load& load, Apply&& apply, Look look = nullptr) {
+  auto run(const Call& call, const Load& load, Apply&& apply, Look look = nullptr,
+           std::function<void(Write&)> gather = {}) {
     using Answer = std::invoke_result_t<Apply&, Write&>;
     auto answer = std::make_shared<Answer>();
     Operation operation{.call = &call, .load = load, .answer = answer};
     operation.apply = [&apply, to = answer.get()](Write& write) { *to = apply(write); };
+    operation.gather = std::move(gather);
     if constexpr (!std::is_same_v<Look, std::nullptr_t>)
       operation.look = [&look, to = answer.get()](Scope& scope) { return look(scope, *to); };
     submit(operation);
@@ -78,6 +81,7 @@ class Lane {
     Load load = {};
     std::shared_ptr<void> answer = {};
     std::function<void(Write&)> apply = {};
+    std::function<void(Write&)> gather = {};
     std::function<bool(Scope&)> look = {};
     std::exception_ptr error = {};
   };

@@ -132,9 +132,11 @@ std::int64_t PostgresStore::identity(const Call& call) {
 }
 
 std::vector<Enqueued> PostgresStore::enqueue_on(Lane& lane, std::span<const Task> tasks, const Call& call) {
-  return lane.run(call, {.tasks = tasks.size(), .bytes = bytes_of(tasks)}, [&](Write& write) {
-    return enqueue_all(write, tasks, call.now, capabilities_.task_bytes_max);
-  });
+  Enqueuing enqueuing{tasks, call.now, capabilities_.task_bytes_max};
+  return lane.run(
+      call, {.tasks = tasks.size(), .bytes = bytes_of(tasks)},
+      [&](Write& write) { return enqueuing.put(write); }, nullptr,
+      [&](Write& write) { enqueuing.gather(write); });
 }
 
 std::vector<Enqueued> PostgresStore::enqueue_keyed(std::span<const Task> tasks, const Call& call) {

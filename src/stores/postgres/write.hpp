@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,8 @@
 namespace tidemill::postgres_store {
 
 using sql_store::News;
+
+struct Entry;
 
 /// Where numbers come from that never come twice.
 enum class Counter : std::uint8_t { fence, version };
@@ -45,6 +48,12 @@ class Write : public Scope {
   /// Greater than all that the counter has given, and not less than `now` in microseconds. Whoever else wants
   /// one waits until this transaction ends.
   std::int64_t next_number(Counter counter, TimePoint now);
+
+  /// For one INSERT of all that has gathered; whoever takes them inserts them.
+  void gather(std::span<Entry* const> tasks) {
+    gathered_.insert(gathered_.end(), tasks.begin(), tasks.end());
+  }
+  std::vector<Entry*> take_gathered() { return std::exchange(gathered_, {}); }
 
   /// A task has come into the group.
   void joined(std::int64_t queue, std::string_view group, TimePoint at);
@@ -80,6 +89,7 @@ class Write : public Scope {
   std::size_t last_ = 0;  // Index of the queue that was asked for last.
   std::map<std::pair<std::int64_t, std::string>, Joined> joined_;
   std::vector<std::string> workers_;
+  std::vector<Entry*> gathered_;
 };
 
 }  // namespace tidemill::postgres_store
