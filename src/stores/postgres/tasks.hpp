@@ -11,6 +11,7 @@
 
 #include "stores/postgres/layout.hpp"
 #include "stores/postgres/write.hpp"
+#include "stores/sql/row.hpp"
 
 /// Tasks as rows: how they are read, and the few ways in which they move and go. All of these run inside the
 /// caller's transaction, and on many rows at once.
@@ -23,25 +24,7 @@ inline constexpr char job_columns[] =
     "j.headers, j.payload, j.worker, j.started_at, j.marked, j.signal, j.attempt, j.retries, j.crashes, "
     "j.deferrals, j.attempts_kept, j.logs_kept, j.ended_at, j.reason, j.progress, j.error, j.result";
 
-/// A task, and where its row is.
-struct Row {
-  Task task = {};
-  std::int64_t seq = 0;
-  std::int64_t line = 0;
-  TimePoint at{};
-  TimePoint since{};  ///< The place in line that it had when it was claimed.
-  std::int64_t claim = no_claim;
-  bool was_due = false;  ///< That place is the time for which it had been scheduled.
-  std::string key = {};  ///< The unique key that it was given, whether it still holds it or not.
-  bool marked = false;
-  Signal signal = Signal::none;
-  std::int64_t attempts_kept = 0;  ///< How many ever were: the number of the last.
-  std::int64_t logs_kept = 0;
-
-  std::int64_t queue() const { return queue_of(line); }
-  State state() const { return state_of(line); }
-  bool in_set() const { return line == set_line(queue()); }
-};
+using sql_store::Row;
 
 /// The whole task as the catalogue shows it, but for `unique`.
 Row read_row(const Query& columns, Scope& scope);

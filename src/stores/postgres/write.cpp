@@ -41,26 +41,6 @@ std::int64_t Write::next_number(Counter counter, TimePoint now) {
   throw Error{ErrorKind::corrupt, "tidemill_meta has lost a counter: restore a backup"};
 }
 
-Write::Touched& Write::touched(std::int64_t queue) {
-  if (last_ < touched_.size() && touched_[last_].queue == queue) return touched_[last_];
-  const auto found =
-      std::find_if(touched_.begin(), touched_.end(), [&](const Touched& t) { return t.queue == queue; });
-  last_ = static_cast<std::size_t>(found - touched_.begin());
-  if (found == touched_.end()) touched_.push_back({.queue = queue});
-  return touched_[last_];
-}
-
-void Write::count(std::int64_t queue, State state, std::int64_t tasks) {
-  touched(queue).tasks[static_cast<std::size_t>(state)] += tasks;
-}
-
-void Write::arrived(std::int64_t queue, State state, TimePoint at, std::int64_t tasks) {
-  Touched& entry = touched(queue);
-  entry.tasks[static_cast<std::size_t>(state)] += tasks;
-  if (state == State::pending) entry.ready = true;
-  if (state == State::scheduled || state == State::retry) entry.due = std::min(entry.due.value_or(at), at);
-}
-
 void Write::joined(std::int64_t queue, std::string_view group, TimePoint at) {
   Joined& entry = joined_[{queue, std::string{group}}];
   ++entry.tasks;
@@ -85,18 +65,13 @@ void Write::tell_joined() {
 
 void Write::finish() {
   tell_joined();
-  if (!workers_.empty()) tell(count_signal);
-  // In one order everywhere, so that no two wait for each other.
-  std::sort(touched_.begin(), touched_.end(), [](const auto& a, const auto& b) { return a.queue < b.queue; });
-  last_ = touched_.size();
+  if (signals()) tell(count_signal);
   Array<std::int64_t> queues, states, tasks;
-  for (const Touched& entry : touched_) {
-    for (std::size_t state = 0; state < state_count; ++state) {
-      if (entry.tasks[state] == 0) continue;
-      queues.add(entry.queue);
-      states.add(static_cast<std::int64_t>(state));
-      tasks.add(entry.tasks[state]);
-    }
+  for (const Change& change : changes()) {
+    queues.add(change.queue);
+    states.add(change.state);
+    tasks.add(change.tasks);
+    died_ -= std::min<std::int64_t>(change.tasks, 0);
   }
   if (queues.empty()) return;
   if (lane_) {
@@ -106,26 +81,10 @@ void Write::finish() {
   }
 }
 
-std::map<std::int64_t, News::Queue> Write::queue_news() const {
-  std::map<std::int64_t, News::Queue> news;
-  for (const Touched& entry : touched_) {
-    if (entry.ready || entry.due) news[entry.queue] = {entry.ready, entry.due};
-  }
-  return news;
-}
-
-std::int64_t Write::died() const {
-  std::int64_t rows = 0;
-  for (const Touched& entry : touched_) {
-    for (const std::int64_t tasks : entry.tasks) rows -= std::min<std::int64_t>(tasks, 0);
-  }
-  return rows;
-}
-
 News Write::news() {
   News news;
   for (const auto& [queue, its] : queue_news()) news.queues[queue_name(queue)] = its;
-  news.workers = std::move(workers_);
+  news.workers = take_workers();
   return news;
 }
 

@@ -12,7 +12,7 @@
 #include <tidemill/store.hpp>
 
 #include "stores/postgres/scope.hpp"
-#include "stores/sql/hub.hpp"
+#include "stores/sql/tally.hpp"
 
 namespace tidemill::postgres_store {
 
@@ -23,9 +23,9 @@ struct Entry;
 /// Where numbers come from that never come twice.
 enum class Counter : std::uint8_t { fence, version };
 
-/// One write transaction: what its operations share. Counts, and what others may wait for, gather in memory;
-/// counts are written once, at its end, so that their rows are locked for as short as can be.
-class Write : public Scope {
+/// One write transaction: what its operations share. Counts are written at its end, so that their rows are
+/// locked for as short as can be.
+class Write : public Scope, public sql_store::Tally {
  public:
   /// In a transaction of our own; `lane` is where its counts go.
   Write(postgres::Connection& connection, Naming& naming, Batch opening, std::int64_t lane)
@@ -35,15 +35,6 @@ class Write : public Scope {
 
   std::int64_t intern_queue(std::string_view name) { return intern(NameTable::queue, name); }
   std::int64_t intern_kind(std::string_view name) { return intern(NameTable::kind, name); }
-
-  void count(std::int64_t queue, State state, std::int64_t tasks);
-  /// So many tasks have come into `state`, the first of them at `at`: counts them, and tells those who wait
-  /// for such.
-  void arrived(std::int64_t queue, State state, TimePoint at, std::int64_t tasks = 1);
-  void left(std::int64_t queue, State state, std::int64_t tasks = 1) { count(queue, state, -tasks); }
-  void unpaused(std::int64_t queue) { touched(queue).ready = true; }
-  /// There is a signal for this worker, or for the holder of a lease.
-  void signalled(std::string_view worker) { workers_.emplace_back(worker); }
 
   /// Greater than all that the counter has given, and not less than `now` in microseconds. Whoever else wants
   /// one waits until this transaction ends.
@@ -62,34 +53,23 @@ class Write : public Scope {
 
   /// Tells what has gathered. Comes last before the commit.
   void finish();
-  /// How many rows of tasks have been written over or deleted, as far as that was counted.
-  std::int64_t died() const;
+  /// How many rows of tasks have been written over or deleted, as far as that was counted. After `finish`.
+  std::int64_t died() const noexcept { return died_; }
   /// What others may wait for, once it is committed.
   News news();
-  /// The same of queues, by their numbers.
-  std::map<std::int64_t, News::Queue> queue_news() const;
   /// No row may be locked that others need.
   bool callers() const noexcept { return !lane_; }
 
  private:
-  struct Touched {
-    std::int64_t queue = 0;
-    std::int64_t tasks[state_count] = {};
-    bool ready = false;
-    std::optional<TimePoint> due = {};
-  };
   struct Joined {
     std::int64_t tasks = 0;
     TimePoint first = TimePoint::max(), last = TimePoint::min();
   };
-  Touched& touched(std::int64_t queue);
 
   const std::optional<std::int64_t> lane_;
-  std::vector<Touched> touched_;
-  std::size_t last_ = 0;  // Index of the queue that was asked for last.
   std::map<std::pair<std::int64_t, std::string>, Joined> joined_;
-  std::vector<std::string> workers_;
   std::vector<Entry*> gathered_;
+  std::int64_t died_ = 0;
 };
 
 }  // namespace tidemill::postgres_store

@@ -109,7 +109,7 @@ bool has_id(Scope& scope, std::int64_t queue, const StoredId& id) {
   return scope.db.any(has_id_sql, queue, id);
 }
 
-std::optional<Unique> read_unique(Scope& scope, const Row& row, TimePoint now) {
+std::optional<Unique> read_unique(Scope& scope, const sql_store::Row& row, TimePoint now) {
   if (row.key.empty()) return {};
   auto columns = scope.db.query(get_key, row.queue(), std::string_view{row.key}, row.seq, stored(now));
   if (!columns.step()) return {};

@@ -7,6 +7,7 @@
 
 #include <tidemill/store.hpp>
 
+#include "stores/sql/row.hpp"
 #include "stores/sqlite/layout.hpp"
 #include "stores/sqlite/write.hpp"
 
@@ -33,27 +34,8 @@ inline constexpr char row_tables[] =
     " FROM main.tidemill_job j LEFT JOIN main.tidemill_run r ON r.seq = j.seq "
     "LEFT JOIN main.tidemill_claim c ON c.id = j.claim ";
 
-/// A task, and where its row is.
-struct Row {
-  Task task = {};
-  std::int64_t seq = 0;
-  std::int64_t line = 0;
-  TimePoint at{};
-  TimePoint since{};  ///< The place in line that it had when it was claimed.
-  std::int64_t claim = no_claim;
-  bool was_due = false;  ///< That place is the time for which it had been scheduled.
-  bool has_run = false;
-  std::string key = {};  ///< The unique key that it was given, whether it still holds it or not.
-
-  // From its run:
-  bool marked = false;
-  Signal signal = Signal::none;
-  std::int64_t attempts_kept = 0;  ///< How many ever were: the number of the last.
-  std::int64_t logs_kept = 0;
-
-  std::int64_t queue() const { return queue_of(line); }
-  State state() const { return state_of(line); }
-  bool in_set() const { return line == set_line(queue()); }
+struct Row : sql_store::Row {
+  bool has_run = false;  ///< There is a row of its run.
 };
 
 /// The whole task as the catalogue shows it, but for `unique`.
@@ -68,7 +50,7 @@ std::optional<Row> find_row(Scope& scope, const Ref& ref);
 bool has_id(Scope& scope, std::int64_t queue, const StoredId& id);
 
 /// The unique key of a task that it holds at `now`.
-std::optional<Unique> read_unique(Scope& scope, const Row& row, TimePoint now);
+std::optional<Unique> read_unique(Scope& scope, const sql_store::Row& row, TimePoint now);
 
 /// Makes sure that there is a run to write into.
 void need_run(Write& write, const Row& row);

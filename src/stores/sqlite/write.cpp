@@ -30,26 +30,6 @@ std::int64_t Write::next_number(Counter counter, TimePoint now) {
   throw Error{ErrorKind::corrupt, "tidemill_meta has lost a counter: restore a backup"};
 }
 
-Write::Touched& Write::touched(std::int64_t queue) {
-  if (last_ < touched_.size() && touched_[last_].queue == queue) return touched_[last_];
-  const auto found =
-      std::find_if(touched_.begin(), touched_.end(), [&](const Touched& t) { return t.queue == queue; });
-  last_ = static_cast<std::size_t>(found - touched_.begin());
-  if (found == touched_.end()) touched_.push_back({.queue = queue});
-  return touched_[last_];
-}
-
-void Write::count(std::int64_t queue, State state, std::int64_t tasks) {
-  touched(queue).tasks[static_cast<std::size_t>(state)] += tasks;
-}
-
-void Write::arrived(std::int64_t queue, State state, TimePoint at) {
-  Touched& entry = touched(queue);
-  entry.tasks[static_cast<std::size_t>(state)] += 1;
-  if (state == State::pending) entry.ready = true;
-  if (state == State::scheduled || state == State::retry) entry.due = std::min(entry.due.value_or(at), at);
-}
-
 void Write::lease_ended(std::int64_t claim) {
   if (last_ended_ == nullptr || last_claim_ != claim) {
     last_claim_ = claim;
@@ -58,37 +38,27 @@ void Write::lease_ended(std::int64_t claim) {
   ++*last_ended_;
 }
 
-void Write::signalled(std::string_view worker) { workers_.emplace_back(worker); }
-
 void Write::finish() {
-  for (const Touched& entry : touched_) {
-    for (std::size_t state = 0; state < state_count; ++state) {
-      if (entry.tasks[state] != 0) db.run(add_tasks, entry.queue, state, entry.tasks[state]);
-    }
-  }
+  for (const Change& change : changes()) db.run(add_tasks, change.queue, change.state, change.tasks);
   for (const auto& [claim, leases] : ended_) {
     if (db.run(end_claim, claim, leases) == 0) db.run(reduce_claim, claim, leases);
   }
-  if (!workers_.empty()) db.run(count_signal);
+  if (signals()) db.run(count_signal);
 }
 
 News Write::committed() {
   News news;
-  for (const Touched& entry : touched_) {
-    if (entry.ready || entry.due) news.queues[queue_name(entry.queue)] = {entry.ready, entry.due};
-  }
-  news.workers = std::move(workers_);
+  for (const auto& [queue, its] : queue_news()) news.queues[queue_name(queue)] = its;
+  news.workers = take_workers();
   keep_names();
   rolled_back();
   return news;
 }
 
 void Write::rolled_back() {
-  touched_.clear();
+  clear();
   ended_.clear();
   last_ended_ = nullptr;
-  workers_.clear();
-  last_ = 0;
   drop_names();
 }
 
