@@ -227,8 +227,8 @@ TEST_F(PostgresStoreTest, NoCallReadsAMillionTasksFromEndToEnd) {
       "created_at, payload) SELECT convert_to('n' || i, 'UTF8'), j.queue, CASE WHEN i % 2 = 0 THEN j.line "
       "ELSE j.queue::bigint << 16 | 384 END, j.at + i, j.at + i, j.kind, j.created_at, 'p' FROM "
       "main.tidemill_job j, generate_series(1, 1000000) i");
-  run("INSERT INTO main.tidemill_delta SELECT queue, 2, 500000 FROM main.tidemill_job LIMIT 1");
-  run("INSERT INTO main.tidemill_delta SELECT queue, 1, 500000 FROM main.tidemill_job LIMIT 1");
+  run("INSERT INTO main.tidemill_delta SELECT id, 2, 500000 FROM main.tidemill_queue");
+  run("INSERT INTO main.tidemill_delta SELECT id, 1, 500000 FROM main.tidemill_queue");
   const std::string before =
       one("SELECT seq_scan FROM pg_stat_all_tables WHERE relid = to_regclass('main.tidemill_job')");
   const Claimed claimed = claim(*store_, 100);

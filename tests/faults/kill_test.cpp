@@ -14,6 +14,7 @@
 #include <tidemill/tidemill.hpp>
 
 #include "faults/kill_fixture.hpp"
+#include "postgres_server.hpp"
 #include "process.hpp"
 #include "redis_server.hpp"
 
@@ -42,15 +43,22 @@ struct Effect {
 class KillTest : public testing::KillFixture, public ::testing::WithParamInterface<std::string> {
  protected:
   void SetUp() override {
-    if (GetParam() == "sqlite") return;
-    TIDEMILL_NEEDS_REDIS();
-    // What is acknowledged is on the disk, as with SQLite.
-    redis_.emplace(testing::RedisServer::Lines{"appendonly yes", "appendfsync always"});
+    if (GetParam() == "redis") {
+      TIDEMILL_NEEDS_REDIS();
+      // What is acknowledged is on the disk, as with the others.
+      redis_.emplace(testing::RedisServer::Lines{"appendonly yes", "appendfsync always"});
+    } else if (GetParam() == "postgres") {
+      TIDEMILL_NEEDS_POSTGRES();
+      postgres_.emplace();
+    }
   }
 
-  std::string url() const { return redis_ ? redis_->url() : testing::KillFixture::url(); }
+  std::string url() const {
+    if (redis_) return redis_->url();
+    return postgres_ ? postgres_->url() : testing::KillFixture::url();
+  }
   void expect_whole_store() {
-    if (!redis_) expect_whole_file();
+    if (GetParam() == "sqlite") expect_whole_file();
   }
 
   std::string acks_file() const { return (directory_ / "acks").string(); }
@@ -139,6 +147,7 @@ class KillTest : public testing::KillFixture, public ::testing::WithParamInterfa
   }
 
   std::optional<testing::RedisServer> redis_;
+  std::optional<testing::PostgresServer> postgres_;
   std::set<pid_t> killed_;
   int producers_ = 0;
 };
@@ -258,35 +267,58 @@ TEST_P(KillTest, ADeadWorkersTasksRunAgainWithin30Seconds) {
   stop_worker(inspector, other);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, KillTest, ::testing::Values("sqlite", "redis"),
+INSTANTIATE_TEST_SUITE_P(Stores, KillTest, ::testing::Values("sqlite", "redis", "postgres"),
                          [](const auto& store) { return store.param; });
 
-class RedisKillTest : public KillTest {};
-
-// A call whose answer is lost is repeated, and the server answers it as it did the first time.
-TEST_P(RedisKillTest, NothingIsLostWhenRedisIsKilled) {
-  constexpr std::size_t tasks_total = 5'000;
-  constexpr int kills = 5;
-  Process worker = start_worker("5000");
-  Process producer = start({"enqueue", url(), acks_file(), "p", std::to_string(tasks_total), "7"});
-  for (int kill = 1; kill <= kills; ++kill) {
-    const std::size_t until = tasks_total * static_cast<std::size_t>(kill) / (kills + 1);
-    ASSERT_TRUE(eventually([&] { return count_lines(read_file(acks_file())) >= until; })) << log();
-    wait_a_bit();
-    redis_->restart(SIGKILL);
+/// Where there is a server between, that may go too. A call whose answer is lost is repeated, and has the
+/// answer that it had the first time.
+class ServerKillTest : public KillTest {
+ protected:
+  /// A producer and a worker are at it; `harm` is done five times meanwhile.
+  template <class Harm>
+  void expect_nothing_is_lost(Harm harm) {
+    constexpr std::size_t tasks_total = 5'000;
+    constexpr int times = 5;
+    Process worker = start_worker("5000");
+    Process producer = start({"enqueue", url(), acks_file(), "p", std::to_string(tasks_total), "7"});
+    for (int time = 1; time <= times; ++time) {
+      const std::size_t until = tasks_total * static_cast<std::size_t>(time) / (times + 1);
+      ASSERT_TRUE(eventually([&] { return count_lines(read_file(acks_file())) >= until; })) << log();
+      wait_a_bit();
+      harm();
+    }
+    EXPECT_EQ(producer.wait(), 0) << log();
+    const auto store = open(url());
+    Inspector inspector{*store};
+    ASSERT_TRUE(eventually([&] { return all_ended(inspector); }, long_enough)) << log();
+    stop_worker(inspector, worker);
+    const auto stored = tasks(inspector);
+    expect_no_acknowledged_task_lost(stored);
+    EXPECT_EQ(stored.size(), tasks_total) << "a repeated call made a second task";
+    for (const auto& [id, task] : stored) expect_one_success(inspector, task);
   }
-  EXPECT_EQ(producer.wait(), 0) << log();
-  const auto store = open(url());
-  Inspector inspector{*store};
-  ASSERT_TRUE(eventually([&] { return all_ended(inspector); }, long_enough)) << log();
-  stop_worker(inspector, worker);
-  const auto stored = tasks(inspector);
-  expect_no_acknowledged_task_lost(stored);
-  EXPECT_EQ(stored.size(), tasks_total) << "a repeated call made a second task";
-  for (const auto& [id, task] : stored) expect_one_success(inspector, task);
+};
+
+TEST_P(ServerKillTest, NothingIsLostWhenTheServerIsKilled) {
+  expect_nothing_is_lost([&] { redis_ ? redis_->restart(SIGKILL) : postgres_->restart(SIGKILL); });
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, RedisKillTest, ::testing::Values("redis"),
+TEST_P(ServerKillTest, NothingIsLostWhenTheServerIsStoppedAtOnce) {
+  if (redis_) GTEST_SKIP() << "Redis has but one way to be stopped without being asked";
+  expect_nothing_is_lost([&] { postgres_->restart(SIGQUIT); });
+}
+
+TEST_P(ServerKillTest, NothingIsLostWhenConnectionsAreCut) {
+  if (redis_) GTEST_SKIP() << "covered by the client's own tests";
+  expect_nothing_is_lost([&] {
+    postgres::Connection db{postgres::parse_url(postgres_->url())};
+    db.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE pid <> pg_backend_pid() AND application_name LIKE 'tidemill%'");
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, ServerKillTest, ::testing::Values("redis", "postgres"),
                          [](const auto& store) { return store.param; });
 
 }  // namespace
