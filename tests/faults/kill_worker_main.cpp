@@ -83,6 +83,19 @@ void merge(const std::string& url, const std::string& effects, std::chrono::mill
   tidemill::Worker{*store, router, options}.run();
 }
 
+/// Calls again while the store can't be reached: then nothing has happened.
+template <class Call>
+auto when_there(Call call) {
+  while (true) {
+    try {
+      return call();
+    } catch (const tidemill::Error& error) {
+      if (error.kind() != tidemill::ErrorKind::unavailable) throw;
+    }
+    poll(nullptr, 0, 20);
+  }
+}
+
 /// With `groups`, the tasks take turns in so many of them.
 void enqueue(const std::string& url, const std::string& acks, const std::string& prefix, std::size_t count,
              std::size_t batch, std::size_t groups) {
@@ -101,9 +114,10 @@ void enqueue(const std::string& url, const std::string& acks, const std::string&
     }
     std::string lines;
     if (batch == 1) {
-      lines = client.enqueue(tasks[0].kind, tasks[0].payload, tasks[0].options).id + "\n";
+      const tidemill::NewTask& task = tasks[0];
+      lines = when_there([&] { return client.enqueue(task.kind, task.payload, task.options); }).id + "\n";
     } else {
-      for (const tidemill::Enqueued& answer : client.enqueue_all(tasks)) {
+      for (const tidemill::Enqueued& answer : when_there([&] { return client.enqueue_all(tasks); })) {
         if (answer.put == tidemill::Put::created) lines += answer.id + "\n";
       }
     }
