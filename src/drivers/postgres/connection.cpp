@@ -18,21 +18,6 @@ constexpr Sql begin_sql{"BEGIN ISOLATION LEVEL READ COMMITTED"};
 constexpr Sql commit_sql{"COMMIT"};
 constexpr std::size_t value_bytes_max = 1'000'000'000;  // PostgreSQL's limit is a little higher.
 
-/// Statements call their schema main.
-std::string with_schema(std::string_view text, std::string_view schema) {
-  constexpr std::string_view main = "main.";
-  std::string result;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t next = text.find(main, at);
-    result += text.substr(at, next - at);
-    if (next == std::string_view::npos) break;
-    result += schema;
-    result += '.';
-    at = next + main.size();
-  }
-  return result;
-}
-
 std::string name_of(std::string_view text, const std::vector<Type>& types) {
   std::uint64_t digest = 0xcbf29ce484222325;  // FNV-1a.
   const auto mix = [&](std::uint64_t value) { digest = (digest ^ value) * 0x100000001b3; };
@@ -158,7 +143,7 @@ Connection::Prepared& Connection::statement_of(const Sql& sql, const Parameters&
       throw std::logic_error{fmt::format("two calls have different types of arguments for: {}", sql.text)};
     return found->second;
   }
-  std::string text = with_schema(sql.text, schema_);
+  std::string text = sql::with_main(sql.text, schema_ + ".");
   std::string name = name_of(text, types);
   return statements_
       .emplace(
@@ -282,7 +267,7 @@ void Connection::refuse(const Trip& trip) {
 void Connection::run_script(const std::string& script) {
   Trip trip;
   const NonBlocking mode{connection_};
-  if (PQsendQuery(connection_, with_schema(script, schema_).c_str()) == 0) lose(trip);
+  if (PQsendQuery(connection_, sql::with_main(script, schema_ + ".").c_str()) == 0) lose(trip);
   trip.may_commit = true;
   while (PGresult* const result = next_result(trip)) {
     const Query answer{result};

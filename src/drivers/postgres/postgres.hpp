@@ -15,6 +15,7 @@
 #include "drivers/postgres/failure.hpp"
 #include "drivers/postgres/options.hpp"
 #include "drivers/postgres/values.hpp"
+#include "drivers/sql/deadline.hpp"
 #include "drivers/sql/text.hpp"
 
 struct pg_conn;
@@ -23,10 +24,11 @@ struct pg_result;
 /// libpq with owners instead of pointers, deadlines, and binary values. Knows nothing of tasks.
 namespace tidemill::postgres {
 
+using sql::Deadline;
 using sql::join;
+using sql::milliseconds_until;
+using sql::quoted;
 using sql::Sql;
-
-using Deadline = std::chrono::steady_clock::time_point;
 
 /// A server's answer to one statement: rows that are walked once, from the first.
 ///

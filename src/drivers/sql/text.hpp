@@ -2,8 +2,10 @@
 
 #include <array>
 #include <cstddef>
+#include <string>
+#include <string_view>
 
-/// What the drivers of all SQL databases share: texts that are there when the program is compiled.
+/// What the drivers of all SQL databases share. Texts are there when the program is compiled.
 namespace tidemill::sql {
 
 /// An SQL text that lives as long as the program. Its address is its identity: a connection prepares each
@@ -35,6 +37,27 @@ consteval auto join(const Parts&... parts) {
   };
   (append(to_text(parts)), ...);
   return text;
+}
+
+/// A name as it is written in a statement.
+inline std::string quoted(std::string_view name, char mark = '"') {
+  std::string result(1, mark);
+  for (const char c : name) result.append(c == mark ? 2 : 1, c);
+  return result + mark;
+}
+
+/// Texts say `main.` before the names of what is ours; this is what a database calls it.
+inline std::string with_main(std::string_view text, std::string_view place) {
+  constexpr std::string_view main = "main.";
+  std::string result;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t next = text.find(main, at);
+    result += text.substr(at, next - at);
+    if (next == std::string_view::npos) break;
+    result += place;
+    at = next + main.size();
+  }
+  return result;
 }
 
 }  // namespace tidemill::sql

@@ -20,23 +20,6 @@ std::string explain(sqlite3* db, int code) {
   return message;
 }
 
-/// Our statements call the database main; on a connection that attached our file it has another name.
-std::string with_schema(std::string_view text, const std::string& schema) {
-  constexpr std::string_view main = "main.";
-  std::string quoted = "\"";
-  for (const char c : schema) quoted.append(c == '"' ? 2 : 1, c);
-  quoted += "\".";
-  std::string result;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t next = text.find(main, at);
-    result += text.substr(at, next - at);
-    if (next == std::string_view::npos) break;
-    result += quoted;
-    at = next + main.size();
-  }
-  return result;
-}
-
 }  // namespace
 
 Query::~Query() {
@@ -100,7 +83,9 @@ void Connection::execute(const std::string& script) {
 
 sqlite3_stmt* Connection::prepared(const Sql& sql) {
   if (const auto found = statements_.find(&sql); found != statements_.end()) return found->second;
-  const std::string text = schema_ == "main" ? std::string{sql.text} : with_schema(sql.text, schema_);
+  // On a connection that attached our file it has another name.
+  const std::string text =
+      schema_ == "main" ? std::string{sql.text} : sql::with_main(sql.text, sql::quoted(schema_) + ".");
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v3(db_, text.c_str(), static_cast<int>(text.size()) + 1,
                                       owns_ ? SQLITE_PREPARE_PERSISTENT : 0U, &statement, nullptr);

@@ -9,7 +9,6 @@
 #include <tidemill/error.hpp>
 
 #include "core/uuid.hpp"
-#include "drivers/postgres/text.hpp"
 #include "stores/postgres/claim.hpp"
 #include "stores/postgres/enqueue.hpp"
 #include "stores/postgres/errors.hpp"
