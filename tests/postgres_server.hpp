@@ -1,6 +1,5 @@
 #pragma once
 
-#include <pwd.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -11,7 +10,6 @@
 #include <filesystem>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -19,9 +17,10 @@
 #include "drivers/postgres/postgres.hpp"
 #include "port.hpp"
 #include "process.hpp"
+#include "server_account.hpp"
 
 /// Real servers of PostgreSQL, for tests, and PgBouncer before them. Each has a free port of this machine and
-/// a directory of its own, and ends with its object. Both refuse to run as root: then they run as postgres.
+/// a directory of its own, and ends with its object.
 namespace tidemill::testing {
 
 /// Where the programs of PostgreSQL are: $TIDEMILL_POSTGRES, which is a directory that has `bin` in it; or
@@ -63,54 +62,10 @@ inline constexpr const char* pgbouncer_program = "/usr/sbin/pgbouncer";
       GTEST_SKIP() << "PgBouncer is not installed; ./dev test installs it"; \
   } while (false)
 
-/// A directory that belongs to whom the servers run as, and processes of theirs.
-class ServerAccount {
- public:
-  const std::filesystem::path& path() const { return directory_.path(); }
-  std::filesystem::path operator/(const std::string& name) const { return directory_ / name; }
-
- protected:
-  ServerAccount() {
-    if (geteuid() != 0) return;
-    for (const char* const name : {"postgres", "nobody"}) {
-      const passwd* const entry = getpwnam(name);
-      if (entry == nullptr) continue;
-      user_ = name;
-      give(path());
-      return;
-    }
-    throw std::runtime_error{
-        "servers refuse to run as root, and there is neither a user postgres nor nobody"};
-  }
-
-  /// Of a file that was made here.
-  void give(const std::filesystem::path& file) const {
-    if (user_.empty()) return;
-    const passwd* const entry = getpwnam(user_.c_str());
-    if (chown(file.c_str(), entry->pw_uid, entry->pw_gid) != 0)
-      throw std::runtime_error{fmt::format("{} can't be given to {}", file.string(), user_)};
-  }
-  /// Its output goes to the file `log`. The process is the program itself, whoever it runs as.
-  Process run(std::vector<std::string> arguments) const {
-    if (!user_.empty()) {
-      arguments.insert(arguments.begin(),
-                       {"/usr/bin/setpriv", "--reuid=" + user_, "--regid=" + group(), "--clear-groups"});
-    }
-    return Process{std::move(arguments), {.out = log_file(), .err = log_file()}};
-  }
-  std::filesystem::path log_file() const { return directory_ / "log"; }
-
- private:
-  std::string group() const { return std::to_string(getpwnam(user_.c_str())->pw_gid); }
-
-  TemporaryDirectory directory_;
-  std::string user_;  ///< Empty: whoever runs the tests.
-};
-
 /// The files of a server that nobody has written to: made once, as that takes seconds, and copied.
 class PostgresTemplate : public ServerAccount {
  public:
-  PostgresTemplate() {
+  PostgresTemplate() : ServerAccount("postgres") {
     Process initdb =
         run({(postgres_directory() / "bin/initdb").string(), "--pgdata", (*this / "data").string(),
              "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"});
@@ -133,7 +88,7 @@ class PostgresServer : public ServerAccount {
   using Lines = std::vector<std::string>;
 
   /// Waits until it answers.
-  explicit PostgresServer(const Lines& lines = {}) : port_(free_port()) {
+  explicit PostgresServer(const Lines& lines = {}) : ServerAccount("postgres"), port_(free_port()) {
     static const PostgresTemplate files;
     Process copy{{"/bin/cp", "--archive", (files / "data").string(), data()}, {}};
     if (copy.wait() != 0) throw std::runtime_error{"the files of a new server can't be copied"};
@@ -201,7 +156,8 @@ class PgBouncer : public ServerAccount {
   using Lines = std::vector<std::string>;
 
   /// Waits until it answers. The server must outlive it.
-  explicit PgBouncer(const PostgresServer& server, const Lines& lines = {}) : port_(free_port()) {
+  explicit PgBouncer(const PostgresServer& server, const Lines& lines = {})
+      : ServerAccount("postgres"), port_(free_port()) {
     std::string text = fmt::format(
         "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
         "listen_port = {}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n",

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "certificates.hpp"
 #include "client_fixture.hpp"
 #include "drivers/redis/failure.hpp"
 #include "process.hpp"
@@ -20,45 +21,19 @@ using ::testing::StartsWith;
 
 namespace {
 
-/// An authority, and certificates of its own making, by the command openssl.
-class Certificates {
- public:
-  Certificates() {
-    run({"req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=authority", "-keyout",
-         file("ca.key"), "-out", file("ca.crt")});
-    issue("server", "subjectAltName=DNS:localhost,IP:127.0.0.1");
-    issue("elsewhere", "subjectAltName=DNS:elsewhere.example");
-    issue("client", "subjectAltName=DNS:client");
-  }
-  std::string file(const std::string& name) const { return (directory_ / name).string(); }
-  testing::RedisServer::Lines lines(std::uint16_t port, const std::string& name) const {
-    return {fmt::format("tls-port {}", port), "tls-ca-cert-file " + file("ca.crt"),
-            "tls-cert-file " + file(name + ".crt"), "tls-key-file " + file(name + ".key")};
-  }
-
- private:
-  void issue(const std::string& name, const std::string& extension) {
-    testing::write_file(file(name + ".ext"), extension);
-    run({"req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=" + name, "-keyout",
-         file(name + ".key"), "-out", file(name + ".csr")});
-    run({"x509", "-req", "-days", "2", "-in", file(name + ".csr"), "-CA", file("ca.crt"), "-CAkey",
-         file("ca.key"), "-CAcreateserial", "-extfile", file(name + ".ext"), "-out", file(name + ".crt")});
-  }
-  static void run(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), "/usr/bin/openssl");
-    if (testing::Process{arguments, {}}.wait() != 0)
-      throw std::runtime_error{"openssl fails: " + arguments[1]};
-  }
-
-  testing::TemporaryDirectory directory_;
-};
+testing::RedisServer::Lines lines_of(const testing::Certificates& certificates, std::uint16_t port,
+                                     const std::string& name) {
+  return {fmt::format("tls-port {}", port), "tls-ca-cert-file " + certificates.file("ca.crt"),
+          "tls-cert-file " + certificates.file(name + ".crt"),
+          "tls-key-file " + certificates.file(name + ".key")};
+}
 
 /// A server that speaks TLS on a port of its own.
 struct TlsServer {
-  explicit TlsServer(const Certificates& certificates, const std::string& name = "server",
+  explicit TlsServer(const testing::Certificates& certificates, const std::string& name = "server",
                      bool clients = false)
       : port(testing::free_port()), server([&] {
-          auto lines = certificates.lines(port, name);
+          auto lines = lines_of(certificates, port, name);
           lines.emplace_back(clients ? "tls-auth-clients yes" : "tls-auth-clients no");
           return lines;
         }()) {}
@@ -137,7 +112,7 @@ TEST_F(RedisLogin, SpeaksResp3AndTellsItsName) {
 }
 
 TEST_F(RedisLogin, OverTls) {
-  const Certificates certificates;
+  const testing::Certificates certificates;
   const std::string ca = "tls_ca=" + certificates.file("ca.crt");
   const TlsServer redis{certificates};
   Client client{parse_url(redis.url("localhost", ca))};
@@ -162,7 +137,7 @@ TEST_F(RedisLogin, OverTls) {
 }
 
 TEST_F(RedisLogin, OverTlsAfterARestart) {
-  const Certificates certificates;
+  const testing::Certificates certificates;
   TlsServer redis{certificates};
   Client client{parse_url(redis.url("localhost", "tls_ca=" + certificates.file("ca.crt")))};
   EXPECT_EQ(ask(client, Command{"INCR", "n"}), "1");
@@ -174,7 +149,7 @@ TEST_F(RedisLogin, OverTlsAfterARestart) {
 }
 
 TEST_F(RedisLogin, ACertificateForAnotherNameIsRefused) {
-  const Certificates certificates;
+  const testing::Certificates certificates;
   const TlsServer redis{certificates, "elsewhere"};
   const std::string ca = "tls_ca=" + certificates.file("ca.crt");
   for (const std::string host : {"localhost", "127.0.0.1"})
@@ -182,7 +157,7 @@ TEST_F(RedisLogin, ACertificateForAnotherNameIsRefused) {
 }
 
 TEST_F(RedisLogin, ShowsACertificateOfItsOwn) {
-  const Certificates certificates;
+  const testing::Certificates certificates;
   const TlsServer redis{certificates, "server", true};
   const std::string ca = "tls_ca=" + certificates.file("ca.crt");
   const std::string own = fmt::format("&tls_cert={}&tls_key={}", certificates.file("client.crt"),
@@ -200,7 +175,7 @@ TEST_F(RedisLogin, SaysWhichFileCanNotBeRead) {
     }
     return std::string{"none"};
   };
-  const Certificates certificates;
+  const testing::Certificates certificates;
   EXPECT_THAT(mistake("tls_ca=/no/ca"), AllOf(HasSubstr("tls_ca"), HasSubstr("/no/ca")));
   EXPECT_THAT(mistake("tls_cert=/no/cert"), AllOf(HasSubstr("tls_cert"), HasSubstr("/no/cert")));
   EXPECT_THAT(mistake(fmt::format("tls_cert={}&tls_key={}", certificates.file("client.crt"),
