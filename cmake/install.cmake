@@ -1,7 +1,8 @@
 # find_package(tidemill) and target tidemill::tidemill for programs that use the library; tidemill::yaml for those with
 # files of periodic tasks.
 
-tidemill_existing(libraries tidemill_core tidemill_driver_postgres tidemill_driver_redis tidemill_driver_sqlite
+tidemill_existing(libraries tidemill_core tidemill_driver_mysql tidemill_driver_postgres tidemill_driver_redis
+  tidemill_driver_sqlite
   tidemill_store_memory tidemill_store_postgres tidemill_store_redis tidemill_store_sql tidemill_store_sqlite
   tidemill_stores tidemill_engine tidemill_testing)
 list(APPEND libraries tidemill)

@@ -11,6 +11,7 @@ import sys
 LAYERS = {
     "core": set(),
     "drivers/http": set(),
+    "drivers/mysql": {"drivers/sql"},
     "drivers/postgres": {"drivers/sql"},
     "drivers/process": set(),
     "drivers/redis": set(),
@@ -41,6 +42,7 @@ THIRD_PARTIES = {
     "curl": {"drivers/http"},
     "date": {"core"},
     "libpq-fe.h": {"drivers/postgres"},
+    "mysql.h": {"drivers/mysql"},
     "openssl": {"core", "deliver", "drivers/redis"},
     "yaml-cpp": {"yaml"},
     "sqlite3.h": {"drivers/sqlite", "stores/sqlite"},

@@ -1,0 +1,81 @@
+#include "drivers/mysql/values.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "drivers/sql/text.hpp"
+
+namespace tidemill::mysql {
+
+namespace {
+
+void append_bytes(std::string& out, std::string_view introducer, std::string_view bytes) {
+  out += introducer;
+  if (bytes.find('\\') != std::string_view::npos) {
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    out.reserve(out.size() + 2 * bytes.size() + 3);
+    out += " x'";
+    for (const char c : bytes) {
+      out += digits[static_cast<unsigned char>(c) >> 4U];
+      out += digits[static_cast<unsigned char>(c) & 15U];
+    }
+  } else {
+    out += '\'';
+    for (std::size_t at = 0; at < bytes.size();) {
+      const std::size_t quote = std::min(bytes.find('\'', at), bytes.size() - 1);
+      out += bytes.substr(at, quote - at + 1);
+      if (bytes[quote] == '\'') out += '\'';
+      at = quote + 1;
+    }
+  }
+  out += '\'';
+}
+
+}  // namespace
+
+void append_literal(std::string& out, std::string_view text) { append_bytes(out, "_utf8mb4", text); }
+
+void append_literal(std::string& out, Blob blob) { append_bytes(out, "_binary", blob.bytes); }
+
+void Parameters::append(const Rows& rows) {
+  if (rows.empty()) throw std::logic_error{"a parameter of no rows: VALUES takes at least one"};
+  const std::size_t begin = text_.size();
+  text_ += rows.text();
+  places_.push_back({.begin = begin, .size = text_.size() - begin});
+}
+
+/// The first part has no row. It gives the columns their names.
+void Parameters::append(const Table& table) {
+  Place place{.begin = text_.size()};
+  std::string_view separator = "(SELECT NULL AS ";
+  for (const std::string& column : table.columns()) {
+    text_ += std::exchange(separator, ",NULL AS ");
+    text_ += sql::quoted(column, '`');
+  }
+  text_ += " FROM DUAL WHERE FALSE";
+  if (!table.empty()) {
+    text_ += " UNION ALL VALUES ";
+    for (const std::size_t row : table.rows().places())
+      place.rows.push_back(text_.size() - place.begin + row);
+    text_ += table.rows().text();
+  }
+  text_ += ')';
+  place.size = text_.size() - place.begin;
+  places_.push_back(std::move(place));
+}
+
+void Parameters::append_to(std::string& out, const Place& place, bool mariadb) const {
+  std::string_view text = std::string_view{text_}.substr(place.begin, place.size);
+  if (!mariadb) {
+    std::size_t before = 0;
+    for (const std::size_t row : place.rows) {
+      out += text.substr(before, row - before);
+      out += "ROW";
+      before = row;
+    }
+    text.remove_prefix(before);
+  }
+  out += text;
+}
+
+}  // namespace tidemill::mysql
