@@ -7,8 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <stdexcept>
@@ -79,6 +81,7 @@ class Proxy {
     int client, server;
     bool met = false;  ///< The request has come by.
     bool stalled = false;
+    std::size_t passed = 0;  ///< Of the answer.
     std::string seen = {};
   };
 
@@ -163,7 +166,10 @@ class Proxy {
       return pass(pair.client, bytes);
     }
     const std::lock_guard lock{mutex_};
-    pass(pair.client, bytes.substr(0, bytes_));
+    const std::string_view part = bytes.substr(0, bytes_ - std::min(bytes_, pair.passed));
+    pass(pair.client, part);
+    pair.passed += part.size();
+    if (pair.passed < bytes_) return true;  // The answer comes in several pieces.
     done_ = true;
     pair.stalled = stall_;
     return stall_;

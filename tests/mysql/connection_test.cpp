@@ -93,6 +93,7 @@ TEST_F(MysqlConnection, ReadsThenWritesInTwoTrips) {
   db.run(insert_key, 4);
   db.rollback();
   EXPECT_EQ(keys(), "1,2,3");
+  EXPECT_THROW(db.commit(), std::logic_error);
   db.begin();
   db.run(insert_key, 5);
   db.commit();

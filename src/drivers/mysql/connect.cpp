@@ -22,7 +22,7 @@ namespace {
 /// For the calls that are gone on with: they run on a stack of their own, where names of hosts are resolved.
 constexpr std::size_t stack_bytes = std::size_t{256} << 10U;
 
-/// What READ COMMITTED, strict mode and the rest must not depend on: how the server is set.
+/// So that nothing depends on how the server is set.
 constexpr const char* session_settings =
     "SET NAMES utf8mb4;"
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;"
@@ -93,10 +93,8 @@ Connection::Connection(st_mysql* borrowed, std::string_view prefix, std::string_
   for (const int column : {1, 2}) {
     const std::string_view charset = row.bytes(column);
     if (charset != "utf8mb4" && charset != "binary")
-      unfit(
-          fmt::format("the connection has the character set {}; right is utf8mb4, as by "
-                      "mysql_set_character_set(connection, \"utf8mb4\")",
-                      charset));
+      unfit("the connection has the character set " + std::string{charset} +
+            "; right is utf8mb4, as by mysql_set_character_set(connection, \"utf8mb4\")");
   }
 }
 
@@ -145,7 +143,8 @@ void Connection::set_up() {
   }
 }
 
-/// At the deadline it ends the connection, so that the library comes back with what it has begun.
+/// At the deadline it ends the connection, so that the library comes back from what it has begun, and nothing
+/// is left to wait for when it is closed.
 int Connection::until_ready(int wanted) {
   while (true) {
     pollfd entry{.fd = mysql_get_socket(connection_), .events = 0, .revents = 0};
@@ -162,11 +161,9 @@ int Connection::until_ready(int wanted) {
 }
 
 void Connection::close(bool kill) noexcept {
-  const bool farewell = std::exchange(usable_, false);
+  usable_ = false;
   if (!owns_ || connection_ == nullptr) return;
   if (kill) kill_from_aside();
-  // Nobody there, or nobody who reads: a last word would be waited for.
-  if (!farewell || gave_up_) ::shutdown(mysql_get_socket(connection_), SHUT_RDWR);
   mysql_close(std::exchange(connection_, nullptr));
 }
 
@@ -175,7 +172,7 @@ void Connection::close(bool kill) noexcept {
 void Connection::kill_from_aside() noexcept {
   static std::atomic<int> under_way = 0;
   constexpr int under_way_max = 16;
-  if (!kills_ || under_way >= under_way_max) return;
+  if (!kills_ || server_.empty() || under_way >= under_way_max) return;
   ++under_way;
   try {
     std::thread{[options = options_, server = server_, id = id()] {

@@ -126,6 +126,7 @@ void Connection::append_statement(std::string& text, const Batch::Statement& sta
 Connection::Trip Connection::plan(const Batch& batch, Scope scope) {
   const bool open = in_transaction();
   if (open && scope == Scope::begins) throw std::logic_error{"a transaction is open already"};
+  if (!open && scope == Scope::commits) throw std::logic_error{"no transaction is open"};
   const bool alone = scope == Scope::plain && !open;
   const bool wraps = alone && batch.size() > 1;
   Trip trip;
@@ -173,8 +174,8 @@ bool Connection::ask(std::string_view text) {
 
 /// The whole of the answer that has begun; none if the server stops in the middle of it.
 std::optional<Query> Connection::take() {
-  const bool has_rows =
-      mysql_field_count(connection_) != 0;  // Not known any more once the connection is lost.
+  // Once the connection is lost, this is not known any more.
+  const bool has_rows = mysql_field_count(connection_) != 0;
   MYSQL_RES* result = nullptr;
   if (owns_) {
     wait([&] { return mysql_store_result_start(&result, connection_); },

@@ -61,7 +61,7 @@ class Failure : public std::exception {
   /// The server takes no writes, as a replica does; or this transaction takes none.
   bool read_only() const noexcept { return is({1290, 1792, 1836}); }
   /// The server's disk or a table is full.
-  bool full() const noexcept { return is({1021, 1041, 1114}); }
+  bool full() const noexcept { return is({1021, 1114}); }
   /// This user may not do that, may not have this database, or may not connect.
   bool forbidden() const noexcept { return is({1044, 1045, 1130, 1142, 1143, 1227, 1370, 1698}); }
   /// There is no such table, column, or database.

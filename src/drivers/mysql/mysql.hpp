@@ -45,7 +45,7 @@ class Query {
   std::int64_t integer(int column) const;
   std::optional<std::int64_t> optional_integer(int column) const;
   bool boolean(int column) const { return integer(column) != 0; }
-  /// Of any type, as the server writes it; valid until the next step. Empty for NULL.
+  /// Of any type, as the server writes it; valid as long as this object. Empty for NULL.
   std::string_view bytes(int column) const;
 
   /// How many rows were returned.
@@ -100,8 +100,8 @@ class Batch {
 /// How a batch stands to a transaction.
 enum class Scope : std::uint8_t {
   plain,    ///< In the transaction that is open; without one the batch is a transaction of its own.
-  begins,   ///< START TRANSACTION, the batch. Without a transaction that is open.
-  commits,  ///< The batch, COMMIT.
+  begins,   ///< START TRANSACTION, the batch. None may be open.
+  commits,  ///< The batch, COMMIT, of the transaction that is open.
 };
 
 /// One connection to a server. In the texts of statements `main.` stands for the prefix of all names.
@@ -112,7 +112,8 @@ enum class Scope : std::uint8_t {
 /// connections without CLIENT_MULTI_STATEMENTS.
 ///
 /// A connection of our own is READ COMMITTED and in strict mode, and counts the rows that an UPDATE matches.
-/// After a Failure no transaction is open there: it was rolled back. A borrowed one is left as it is.
+/// After a Failure no transaction is open there: it was rolled back. In a caller's transaction on a borrowed
+/// one what came before the refused statement is written: a SAVEPOINT before the batch undoes that.
 ///
 /// Thread safety: none; one thread at a time.
 class Connection {
@@ -137,7 +138,8 @@ class Connection {
 
   /// One round trip. The answers are those of the batch's statements, in order. Throws Failure: `statement`
   /// says which one the server refused, and those after it have not been tried. Throws std::logic_error for a
-  /// text with other parameters than it is given, and for Scope::begins in a transaction.
+  /// text with other parameters than it is given, for Scope::begins in a transaction, and for Scope::commits
+  /// outside of one.
   std::vector<Query> send(const Batch& batch, Scope scope = Scope::plain);
 
   /// One statement: a round trip. Throws Failure.
