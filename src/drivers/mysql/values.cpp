@@ -13,7 +13,6 @@ void append_bytes(std::string& out, std::string_view introducer, std::string_vie
   out += introducer;
   if (bytes.find('\\') != std::string_view::npos) {
     constexpr std::string_view digits = "0123456789ABCDEF";
-    out.reserve(out.size() + 2 * bytes.size() + 3);
     out += " x'";
     for (const char c : bytes) {
       out += digits[static_cast<unsigned char>(c) >> 4U];

@@ -61,8 +61,8 @@ void append_literal(std::string& out, const std::optional<T>& value) {
   }
 }
 
-/// The rows of `INSERT INTO … (id, kind) VALUES $1`: at least one. A thousand of them are written in a tenth
-/// of the time of a thousand statements.
+/// The rows of `INSERT INTO … (id, kind) VALUES $1`: at least one. A thousand of them take less than half of
+/// the time of a batch of a thousand statements.
 class Rows {
  public:
   /// One value a column. What is added is copied.
