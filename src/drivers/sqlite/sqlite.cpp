@@ -102,7 +102,8 @@ bool Connection::in_transaction() const noexcept { return sqlite3_get_autocommit
 
 std::optional<LogHeader> Connection::log_header() const noexcept {
   sqlite3_file* file = nullptr;
-  if (sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK) return {};
+  if (sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) != SQLITE_OK)
+    return {};
   if (file == nullptr || file->pMethods == nullptr || file->pMethods->iVersion < 2) return {};
   constexpr int region_bytes = 32 * 1024;  // What all who map the index map at once.
   volatile void* region = nullptr;
