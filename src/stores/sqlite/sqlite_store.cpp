@@ -66,7 +66,7 @@ namespace {
 
 /// How often to look for other processes' writes: a wake-up may take 10 ms, and each look wakes a thread of
 /// an idle process.
-constexpr auto look_interval = std::chrono::milliseconds{8};
+constexpr auto look_interval = std::chrono::milliseconds{10};
 
 }  // namespace
 
