@@ -46,8 +46,7 @@ class GroupCommit {
         self.state.store(leader, std::memory_order_relaxed);
       }
     }
-    self.state.wait(waiting, std::memory_order_acquire);
-    if (self.state.load(std::memory_order_acquire) == leader) lead();
+    if (wait(self) == leader) lead();
   }
 
   /// How many wait for a flush that has not begun.
@@ -90,12 +89,13 @@ class GroupCommit {
       }
     }
     flush_(items);
-    // These callers first: they may come again at once, and then share the next batch with those who waited.
-    // The other way round there are two crowds, each waiting for the other's flush.
-    for (Waiter* waiter : group) finish(*waiter, done);
+    // From here on a waiter may be gone.
+    for (Waiter* waiter : group) waiter->state.store(done, std::memory_order_release);
     pass_on();
   }
 
+  /// Wakes whoever is done, and who leads now: all that wait look, as one call that wakes all costs less than
+  /// one for each.
   void pass_on() {
     Waiter* next = nullptr;
     {
@@ -103,18 +103,24 @@ class GroupCommit {
       leading_ = !queue_.empty();
       if (leading_) next = queue_.front();
     }
-    if (next != nullptr) finish(*next, leader);
+    if (next != nullptr) next->state.store(leader, std::memory_order_release);
+    wakes_.fetch_add(1, std::memory_order_release);
+    wakes_.notify_all();
   }
 
-  /// The waiter may be gone as soon as its state is set; to notify needs its address only.
-  static void finish(Waiter& waiter, int state) {
-    std::atomic<int>* const word = &waiter.state;
-    word->store(state, std::memory_order_release);
-    word->notify_one();
+  /// Until the waiter leads or is done; says which.
+  int wait(const Waiter& self) {
+    while (true) {
+      const unsigned seen = wakes_.load(std::memory_order_acquire);
+      const int state = self.state.load(std::memory_order_acquire);
+      if (state != waiting) return state;
+      wakes_.wait(seen, std::memory_order_acquire);
+    }
   }
 
   const Flush flush_;
   const Fits fits_;
+  std::atomic<unsigned> wakes_ = 0;  // Moves on when some waiter's state has.
   std::mutex mutex_;
   std::deque<Waiter*> queue_;  // Guarded by mutex_.
   bool leading_ = false;       // Guarded by mutex_.
