@@ -363,8 +363,9 @@ Measured run(const std::string& workload, const Plan& plan) {
 std::string payload(std::size_t number, std::int64_t stamp, std::size_t bytes) {
   std::string text = fmt::format(R"({{"id":{:08},"t":{:019},"pad":"")", number, stamp);
   text.pop_back();
-  text.resize(std::max(bytes, text.size() + 2) - 2, 'x');
-  return text + "\"}";
+  text.resize(std::max(bytes, text.size() + 2), 'x');
+  text.replace(text.size() - 2, 2, "\"}");
+  return text;
 }
 
 std::int64_t stamp_of(std::string_view payload) {

@@ -232,10 +232,12 @@ class Bulk {
         options_(options),
         deadline_(steady_now() + options.timeout),
         count_max_(std::max<std::size_t>(store.capabilities().batch_max, 1)),
-        answers_(answers) {}
+        answers_(answers) {
+    plain_.tasks.reserve(std::min(answers.size(), count_max_));
+  }
 
   /// `index` is where the answer goes.
-  void add(Task task, std::size_t index) {
+  void add(Task&& task, std::size_t index) {
     // Those with unique keys travel apart: somebody's open transaction may hold one.
     Batch& batch = task.unique ? unique_ : plain_;
     const std::size_t bytes = bytes_of(task);

@@ -31,6 +31,7 @@ struct Job {
   bool done = false;
   bool lost = false;    ///< Some try of it may have been carried out.
   bool asking = false;  ///< The redirection is for this command only.
+  bool early = false;   ///< It is on its way before the first round.
   std::optional<Address> redirection = {};
   Reply reply = {};  ///< The last, or why there is none.
 };
@@ -79,19 +80,33 @@ const Command& asking() {
   return command;
 }
 
+}  // namespace
+
 /// One call: rounds until each job has its reply, or the deadline.
 class Call {
  public:
   Call(Servers& servers, Deadline deadline) : servers_(servers), deadline_(deadline), turn_(servers.turn()) {}
 
-  std::vector<Reply> run(std::vector<Job> jobs);
+  /// The command must outlive this.
+  void add(const Command& command, int slot) { jobs_.push_back({.command = &command, .slot = slot}); }
+  /// The same, and it goes on its way, if it is for the server of the first that did.
+  void send(const Command& command);
+  std::vector<Reply> run();
 
  private:
+  /// What goes on its way before the first round.
+  struct Early {
+    Group group;
+    Pipeline pipeline;
+  };
+
   void round();
   bool assign();
   Group& group_of(const Address& address);
   void connect(Group& group, std::size_t groups_left);
-  Pipeline send(Group& group);
+  void begin_early(Job& job);
+  static void put(Job& job, Group& group, Pipeline& pipeline);
+  void put_wait(Group& group, Pipeline& pipeline);
   void settle(Group& group, Pipeline& pipeline);
   void settle(Group& group, Job& job, Pipeline& pipeline, std::size_t request);
   void settle_refusal(Group& group, Job& job, Reply reply, bool with_text);
@@ -119,8 +134,9 @@ class Call {
 
   Servers& servers_;
   const Deadline deadline_;
-  std::vector<Job> jobs_;
+  std::deque<Job> jobs_;
   std::vector<Group> groups_;
+  std::optional<Early> early_;
   std::shared_ptr<const Layout> layout_;
   Backoff backoff_;
   std::optional<Deadline> wake_;
@@ -129,8 +145,36 @@ class Call {
   bool redirected_ = false;
 };
 
-std::vector<Reply> Call::run(std::vector<Job> jobs) {
-  jobs_ = std::move(jobs);
+void Call::send(const Command& command) {
+  add(command, Wire::slot(command));
+  Job& job = jobs_.back();
+  if (jobs_.size() == 1) begin_early(job);
+  if (!early_) return;
+  const Address* const master = layout_->master_of(job.slot, turn_);
+  if (master == nullptr || *master != early_->group.address) return;
+  early_->group.jobs.push_back(&job);
+  put(job, early_->group, early_->pipeline);
+  job.early = true;
+  // Once it is broken, what follows waits for its turn in the next round: nothing overtakes.
+  if (!early_->pipeline.broken()) early_->pipeline.start();
+}
+
+/// What fails here is tried again by the first round, which has words for it.
+void Call::begin_early(Job& job) {
+  layout_ = servers_.known();
+  const Address* const master = layout_ == nullptr ? nullptr : layout_->master_of(job.slot, turn_);
+  if (master == nullptr) return;
+  Group group{.address = *master, .pool = servers_.pool(*master)};
+  try {
+    group.connection = group.pool->take(deadline_);
+  } catch (const std::exception&) {
+    return;
+  }
+  Pipeline pipeline{*group.connection};
+  early_.emplace(Early{std::move(group), std::move(pipeline)});
+}
+
+std::vector<Reply> Call::run() {
   const auto done = [](const Job& job) { return job.done; };
   do {
     round();
@@ -160,12 +204,21 @@ void Call::round() {
   redirected_ = false;
   wake_.reset();
   groups_.clear();
-  if (!assign()) return;
+  if (!assign() && !early_) return;
   for (std::size_t i = 0; i < groups_.size(); ++i) connect(groups_[i], groups_.size() - i);
   std::erase_if(groups_, [](const Group& group) { return group.connection == nullptr; });
   std::vector<Pipeline> pipelines;
-  pipelines.reserve(groups_.size());
-  for (Group& group : groups_) pipelines.push_back(send(group));
+  pipelines.reserve(groups_.size() + 1);
+  for (Group& group : groups_) {
+    Pipeline& pipeline = pipelines.emplace_back(*group.connection);
+    for (Job* const job : group.jobs) put(*job, group, pipeline);
+  }
+  if (early_) {
+    groups_.push_back(std::move(early_->group));
+    pipelines.push_back(std::move(early_->pipeline));
+    early_.reset();
+  }
+  for (std::size_t i = 0; i < groups_.size(); ++i) put_wait(groups_[i], pipelines[i]);
   redis::run(pipelines, deadline_);
   for (std::size_t i = 0; i < groups_.size(); ++i) settle(groups_[i], pipelines[i]);
 }
@@ -174,9 +227,10 @@ void Call::round() {
 bool Call::assign() {
   const auto all = [this](const auto& what) {
     for (Job& job : jobs_) {
-      if (!job.done) what(job);
+      if (!job.done && !job.early) what(job);
     }
   };
+  if (early_ && std::ranges::all_of(jobs_, &Job::early)) return true;
   try {
     layout_ = servers_.layout(deadline_);
   } catch (const Refused& failure) {
@@ -227,21 +281,24 @@ void Call::connect(Group& group, std::size_t groups_left) {
   }
 }
 
-Pipeline Call::send(Group& group) {
-  Pipeline pipeline{*group.connection};
+void Call::put(Job& job, Group& group, Pipeline& pipeline) {
+  if (job.asking) pipeline.add(asking());
+  job.asking = false;
+  group.requests.push_back(pipeline.size());
+  pipeline.add(*job.command);
+}
+
+/// Waits for replicas, where what was put is to be there.
+void Call::put_wait(Group& group, Pipeline& pipeline) {
   const Options& options = servers_.options();
   bool replicated = false;
-  for (Job* const job : group.jobs) {
-    if (job->asking) pipeline.add(asking());
-    job->asking = false;
-    group.requests.push_back(pipeline.size());
-    pipeline.add(*job->command);
+  for (const Job* const job : group.jobs) {
     if (!Wire::reads(*job->command)) group.replicas = options.replicas;
     replicated = replicated || Wire::replicated(*job->command);
   }
   const bool one = options.replicas == 0 && replicated && options.topology != Topology::single;
   if (one) group.replicas = 1;
-  if (group.replicas == 0) return pipeline;
+  if (group.replicas == 0) return;
   // Sooner than the deadline, so that the answer comes in time: a server looks at its clock ten times a
   // second.
   const int left = milliseconds_until(deadline_);
@@ -249,7 +306,6 @@ Pipeline Call::send(Group& group) {
   if (one) limit = std::min(limit, servers_.is_alone(group.address) ? wait_alone_ms : wait_one_ms);
   group.wait.emplace("WAIT").add(group.replicas).add(limit);
   pipeline.add(*group.wait);
-  return pipeline;
 }
 
 /// The server is in trouble: another one is asked what any can answer, by later calls too.
@@ -263,6 +319,7 @@ void Call::settle(Group& group, Pipeline& pipeline) {
   for (std::size_t i = 0; i < group.jobs.size(); ++i) {
     moved =
         moved || (pipeline.answered(group.requests[i]) && wrong_server(pipeline.reply(group.requests[i])));
+    group.jobs[i]->early = false;
     settle(group, *group.jobs[i], pipeline, group.requests[i]);
   }
   if (group.wait) check_replicas(group, pipeline);
@@ -345,17 +402,14 @@ void Call::check_replicas(Group& group, Pipeline& pipeline) {
   }
 }
 
-}  // namespace
-
 Client::Client(Options options) : servers_(std::make_shared<Servers>(std::move(options))) {}
 
 Client::~Client() = default;
 
 std::vector<Reply> Client::exec(std::span<const Command> commands, Deadline deadline) {
-  std::vector<Job> jobs;
-  jobs.reserve(commands.size());
-  for (const Command& command : commands) jobs.push_back({.command = &command, .slot = Wire::slot(command)});
-  return Call{*servers_, deadline}.run(std::move(jobs));
+  Call call{*servers_, deadline};
+  for (const Command& command : commands) call.add(command, Wire::slot(command));
+  return call.run();
 }
 
 std::vector<Reply> Client::exec(std::span<const Command> commands) {
@@ -365,11 +419,10 @@ std::vector<Reply> Client::exec(std::span<const Command> commands) {
 Reply Client::exec(const Command& command) { return std::move(exec({&command, 1}).front()); }
 
 std::vector<Reply> Client::exec_everywhere(const Command& command, Deadline deadline) {
-  std::vector<Job> jobs;
-  while (jobs.empty()) {
+  std::vector<int> slots;
+  while (slots.empty()) {
     try {
-      for (const int slot : servers_->layout(deadline)->slot_of_each())
-        jobs.push_back({.command = &command, .slot = slot});
+      for (const int slot : servers_->layout(deadline)->slot_of_each()) slots.push_back(slot);
     } catch (const Refused& failure) {
       return {{.kind = Reply::Kind::error, .text = failure.what()}};
     } catch (const Failure& failure) {
@@ -377,8 +430,19 @@ std::vector<Reply> Client::exec_everywhere(const Command& command, Deadline dead
       std::this_thread::sleep_until(std::min(deadline, servers_->ready_at()));
     }
   }
-  return Call{*servers_, deadline}.run(std::move(jobs));
+  Call call{*servers_, deadline};
+  for (const int slot : slots) call.add(command, slot);
+  return call.run();
 }
+
+Sending::Sending(Client& client, Deadline deadline)
+    : call_(std::make_unique<Call>(*client.servers_, deadline)) {}
+
+Sending::~Sending() = default;
+
+void Sending::add(const Command& command) { call_->send(command); }
+
+std::vector<Reply> Sending::finish() { return call_->run(); }
 
 const Options& Client::options() const noexcept { return servers_->options(); }
 

@@ -19,6 +19,7 @@ namespace tidemill::redis {
 
 using Deadline = std::chrono::steady_clock::time_point;
 
+class Call;
 class Servers;
 
 /// A pool of connections to the servers of one URL.
@@ -57,7 +58,28 @@ class Client {
 
  private:
   friend class Listener;
+  friend class Sending;
   std::shared_ptr<Servers> servers_;
+};
+
+/// A call as `Client::exec` makes it, whose commands travel while later ones are still being made: to the
+/// server of the first at once, to others with `finish`.
+///
+/// Thread safety: none; one thread at a time.
+class Sending {
+ public:
+  Sending(Client& client, Deadline deadline);
+  ~Sending();
+  Sending(const Sending&) = delete;
+  Sending& operator=(const Sending&) = delete;
+
+  /// The command must outlive this. Never waits for the server, but for the first connection to it.
+  void add(const Command& command);
+  /// Sends what is left, and answers all, in order, as `Client::exec` says. Once.
+  std::vector<Reply> finish();
+
+ private:
+  std::unique_ptr<Call> call_;
 };
 
 /// Connections to the servers of some keys, for what these send by themselves: invalidations of keys that

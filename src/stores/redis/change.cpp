@@ -76,7 +76,7 @@ std::vector<Changed> RedisStore::change(std::span<const Ref> refs, const Change&
     std::vector<Ref> wanted;
     for (const std::size_t i : left) wanted.push_back(refs[i]);
     const auto seen = look(wanted, call);
-    Batch batch;
+    Batch batch{client_, call};
     std::vector<redis::Command> news;
     for (std::size_t n = 0; n < left.size(); ++n) {
       const std::size_t i = left[n];
@@ -99,7 +99,7 @@ std::vector<Changed> RedisStore::change(std::span<const Ref> refs, const Change&
         news.push_back(redis::Command{"PUBLISH"}.add(cancel_channel).add(refs[i].id));
       }
     }
-    const auto replies = exec(batch.commands, call);
+    const auto replies = batch.finish();
     exec(news, call);
     left.clear();
     for (std::size_t at = 0; at < replies.size(); ++at) {

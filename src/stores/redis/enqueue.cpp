@@ -1,5 +1,7 @@
 // How tasks come in.
 #include <algorithm>
+#include <deque>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -28,9 +30,9 @@ std::string_view unreadable(const Task& task) {
 }
 
 /// Asynq's three fields are enough for it.
-bool plain(const Task& task) {
-  return task.state == State::pending && !task.unique && task.priority <= 0 && write_extras(task).empty() &&
-         write_created(task).empty();
+bool plain(const Task& task, TimePoint now) {
+  return task.state == State::pending && !task.unique && task.priority <= 0 && task.retries == 0 &&
+         write_extras(task).empty() && write_created(task.ref.id, task.created_at.value_or(now)).empty();
 }
 
 std::string_view place_of(const Task& task) {
@@ -110,7 +112,7 @@ void RedisStore::add_task(redis::Command& command, const Task& task, TimePoint n
   Task written = task;
   if (!over.empty()) written.ref.id = over;
   command.add(task.ref.id).add(write_message(written)).add(write_extras(task));
-  command.add(write_history(task)).add(write_created(task));
+  command.add(write_history(task)).add(write_created(task.ref.id, *task.created_at));
   command.add(place_of(task)).add(score_of(task, now));
   command.add(exact_of(task.run_at));
   command.add(task.group).add(task.priority > 0 ? "1" : "");
@@ -128,17 +130,17 @@ void RedisStore::add_task(redis::Command& command, const Task& task, TimePoint n
   command.add(over);
 }
 
-std::vector<Enqueued> RedisStore::put_tasks(const std::vector<const Task*>& tasks, const Call& call,
+std::vector<Enqueued> RedisStore::put_tasks(const std::vector<Incoming>& tasks, const Call& call,
                                             std::size_t& part) {
   std::vector<Enqueued> answers(tasks.size());
   std::vector<std::string> over(tasks.size());
   std::vector<std::size_t> left(tasks.size());
   for (std::size_t i = 0; i < left.size(); ++i) left[i] = i;
   for (int round = 0; !left.empty() && round < replaces_max; ++round) {
-    Batch batch;
+    Batch batch{client_, call};
     for (const std::size_t i : left) {
-      const Task& task = *tasks[i];
-      const bool simple = plain(task);
+      const Task& task = *tasks[i].task;
+      const bool simple = tasks[i].plain;
       const redis::Script& wanted = simple ? enqueue_plain_script() : enqueue_script();
       redis::Command& command = batch.take(i, task.ref.queue, wanted, [&] {
         auto begun = script(wanted, task.ref.queue, call, part++);
@@ -155,8 +157,8 @@ std::vector<Enqueued> RedisStore::put_tasks(const std::vector<const Task*>& task
     std::vector<std::string_view> queues;
     for (const auto& [queue, ignored] : batch.open) queues.push_back(queue);
     const std::size_t scripts = batch.commands.size();
-    name_queues(queues, batch.commands);
-    const auto replies = exec(batch.commands, call);
+    std::ranges::move(name_queues(queues), std::back_inserter(batch.commands));
+    const auto replies = batch.finish();
     for (std::size_t at = scripts; at < replies.size(); ++at) {
       if (!replies[at].ok()) forget_names(queues);
     }
@@ -167,11 +169,11 @@ std::vector<Enqueued> RedisStore::put_tasks(const std::vector<const Task*>& task
         const std::size_t i = batch.items[at][n];
         if (!reply.ok()) {
           const bool lost = reply.kind == redis::Reply::Kind::lost;
-          answers[i] = {lost ? Put::unknown : Put::failed, tasks[i]->ref.id, trouble(reply)};
+          answers[i] = {lost ? Put::unknown : Put::failed, tasks[i].task->ref.id, trouble(reply)};
           continue;
         }
         const std::string& verdict = reply.items.at(n).text;
-        answers[i] = to_answer(verdict, *tasks[i]);
+        answers[i] = to_answer(verdict, *tasks[i].task);
         if (verdict[0] != 'x') continue;
         over[i] = verdict.substr(1);
         left.push_back(i);
@@ -188,30 +190,33 @@ std::vector<Enqueued> RedisStore::enqueue(std::span<const Task> tasks, const Cal
     throw Error{ErrorKind::unsupported, capabilities_.limits.at(Feature::inside).text};
   }
   std::vector<Enqueued> answers(tasks.size());
-  std::vector<Task> good;
+  std::vector<Incoming> good;
+  std::deque<Task> made;  // Those of which something was to be filled in.
   std::vector<std::size_t> places;
   good.reserve(tasks.size());
+  places.reserve(tasks.size());
   std::size_t part = 0;
   // Runs of tasks without a firing go together; order is kept.
   const auto flush = [&] {
-    std::vector<const Task*> pointers;
-    for (const Task& task : good) pointers.push_back(&task);
-    auto put = put_tasks(pointers, call, part);
+    auto put = put_tasks(good, call, part);
     for (std::size_t i = 0; i < put.size(); ++i) answers[places[i]] = std::move(put[i]);
     good.clear();
+    made.clear();
     places.clear();
   };
   for (std::size_t i = 0; i < tasks.size(); ++i) {
-    if (std::string why = refusal(tasks[i]); !why.empty()) {
+    const Task& task = tasks[i];
+    if (std::string why = refusal(task); !why.empty()) {
       answers[i] = {Put::invalid, {}, std::move(why)};
       continue;
     }
-    if (tasks[i].firing) {
+    if (task.firing) {
       flush();
-      answers[i] = fire(filled(tasks[i], call.now), call, part);
+      answers[i] = fire(filled(task, call.now), call, part);
       continue;
     }
-    good.push_back(filled(tasks[i], call.now));
+    const bool simple = plain(task, call.now);
+    good.push_back({simple ? &task : &made.emplace_back(filled(task, call.now)), simple});
     places.push_back(i);
   }
   flush();

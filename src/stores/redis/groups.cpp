@@ -1,5 +1,6 @@
 // Groups of tasks, in Asynq's own keys, so that Go's servers merge ours and we theirs.
 #include <algorithm>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -138,7 +139,7 @@ Reported RedisStore::settle_one(const Settle& end, const Call& call, std::size_t
     command.add(end.delay > Duration::zero() ? std::to_string(micros(call.now + end.delay)) : "");
   }
   std::vector<redis::Command> commands{std::move(command)};
-  name_queues({set.queue}, commands);
+  std::ranges::move(name_queues({set.queue}), std::back_inserter(commands));
   const redis::Reply reply = std::move(exec(commands, call).at(0));
   if (reply.kind == redis::Reply::Kind::lost) return Reported::unknown;
   if (!reply.ok()) return Reported::failed;

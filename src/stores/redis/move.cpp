@@ -280,9 +280,7 @@ void RedisStore::Moves::arrive() {
   for (const Mover& mover : movers_) {
     if (!mover.dropped) arriving.push_back(mover);
   }
-  std::vector<redis::Command> names;
-  store_.name_queues({queue_}, names);
-  store_.exec(names, call_);
+  store_.exec(store_.name_queues({queue_}), call_);
   const auto verdicts =
       each(arrive_script(), arriving, queue_, [&](redis::Command& command, const Mover& mover) {
         const std::string lock = lock_in(mover, queue_);

@@ -146,10 +146,10 @@ std::string write_message(const Task& task, std::string_view before) {
   return encode(message);
 }
 
-std::string write_created(const Task& task) {
-  const auto known = made_at(task.ref.id);
-  const Duration off = known ? *task.created_at - *known : 24h;
-  return abs(off) > known_within ? std::to_string(micros(*task.created_at)) : std::string{};
+std::string write_created(const std::string& id, TimePoint created_at) {
+  const auto known = made_at(id);
+  const Duration off = known ? created_at - *known : 24h;
+  return abs(off) > known_within ? std::to_string(micros(created_at)) : std::string{};
 }
 
 std::string write_extras(const Task& task) {

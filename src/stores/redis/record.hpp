@@ -50,7 +50,7 @@ std::string write_message(const Task& task, const Report& report, TimePoint now)
 std::string write_message(const Task& task, std::string_view before);
 std::string write_extras(const Task& task);
 /// Empty when the id says it, as a UUIDv7 does to about a second.
-std::string write_created(const Task& task);
+std::string write_created(const std::string& id, TimePoint created_at);
 /// Empty when there is nothing to say.
 std::string write_history(const Task& task);
 

@@ -133,8 +133,8 @@ TimePoint RedisStore::now() {
   return clock_ != nullptr ? clock_->now() : time_of(client_.exec(time_command()));
 }
 
-void RedisStore::name_queues(const std::vector<std::string_view>& queues,
-                             std::vector<redis::Command>& commands) {
+std::vector<redis::Command> RedisStore::name_queues(const std::vector<std::string_view>& queues) {
+  std::vector<redis::Command> commands;
   const auto now = std::chrono::steady_clock::now();
   const std::lock_guard guard{mutex_};
   for (const std::string_view queue : queues) {
@@ -143,6 +143,20 @@ void RedisStore::name_queues(const std::vector<std::string_view>& queues,
     named_.insert_or_assign(std::string{queue}, now);
     commands.push_back(std::move(redis::Command{"SADD", queues_key}.add(queue).repeatable()));
   }
+  return commands;
+}
+
+std::vector<redis::Reply> RedisStore::Batch::finish() {
+  if (commands.empty()) return {};
+  std::vector<bool> sent(commands.size());
+  for (const std::size_t at : sent_) sent[at] = true;
+  for (std::size_t at = 0; at < commands.size(); ++at) {
+    if (!sent[at]) send(at);
+  }
+  auto replies = sending_.finish();
+  std::vector<redis::Reply> answers(replies.size());
+  for (std::size_t n = 0; n < replies.size(); ++n) answers[sent_[n]] = std::move(replies[n]);
+  return answers;
 }
 
 void RedisStore::forget_names(const std::vector<std::string_view>& queues) {

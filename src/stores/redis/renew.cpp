@@ -21,7 +21,8 @@ Renewed RedisStore::renew(const tidemill::WorkerInfo& worker, std::span<const Be
                           std::span<const Stat> stats, const Call& call) {
   Renewed answer;
   answer.leases.assign(beats.size(), Signal::lost);
-  Batch batch;
+  // One node of a cluster may be away: what the others say must come in time for their leases.
+  Batch batch{client_, share_of(call, 2)};
   std::size_t part = 0;
   for (std::size_t i = 0; i < beats.size(); ++i) {
     const Beat& beat = beats[i];
@@ -43,8 +44,7 @@ Renewed RedisStore::renew(const tidemill::WorkerInfo& worker, std::span<const Be
   for (auto& command : register_commands(worker, beats, call.now)) commands.push_back(std::move(command));
   commands.push_back(time_command());
 
-  // One node of a cluster may be away: what the others say must come in time for their leases.
-  const auto replies = exec(commands, share_of(call, 2));
+  const auto replies = batch.finish();
   // Without any of these the store is away. They stand before the worker's own beat, which is the last.
   const auto whole = replies.begin() + static_cast<std::ptrdiff_t>(scripts) + 1;
   if (std::none_of(replies.begin(), whole, [](const redis::Reply& reply) { return reply.ok(); }))

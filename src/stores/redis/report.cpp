@@ -117,7 +117,7 @@ void RedisStore::add_report(redis::Command& command, const Report& report, const
 
 std::vector<Reported> RedisStore::report(std::span<const Report> reports, const Call& call) {
   std::vector<Reported> answers(reports.size(), Reported::failed);
-  Batch batch;
+  Batch batch{client_, call};
   std::size_t part = 0;
   for (std::size_t i = 0; i < reports.size(); ++i) {
     const Report& report = reports[i];
@@ -142,7 +142,7 @@ std::vector<Reported> RedisStore::report(std::span<const Report> reports, const 
       add_following(command, report, call, part);
     }
   }
-  const auto replies = exec(batch.commands, call);
+  const auto replies = batch.finish();
   for (std::size_t at = 0; at < batch.commands.size(); ++at) {
     const redis::Reply& reply = replies[at];
     for (std::size_t n = 0; n < batch.items[at].size(); ++n) {
@@ -178,9 +178,9 @@ void RedisStore::add_following(redis::Command& command, const Report& report, co
   }
   // Another queue may be on another node: its tasks go just before, if the lease still holds.
   if (!elsewhere.empty() && holds(*report.lease, call)) {
-    std::vector<const Task*> pointers;
-    for (const Task& task : elsewhere) pointers.push_back(&task);
-    put_tasks(pointers, call, part);
+    std::vector<Incoming> incoming;
+    for (const Task& task : elsewhere) incoming.push_back({.task = &task});
+    put_tasks(incoming, call, part);
   }
   command.add(here.size());
   for (const Task& task : here) add_task(command, task, call.now, "");

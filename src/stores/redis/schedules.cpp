@@ -312,7 +312,7 @@ redis::Reply RedisStore::put_fired(const Task& task, const Call& call,
   for (int round = 0; round < replaces_max; ++round) {
     std::vector<redis::Command> commands{begin_script()};
     add_task(commands[0], task, call.now, over);
-    name_queues({task.ref.queue}, commands);
+    std::ranges::move(name_queues({task.ref.queue}), std::back_inserter(commands));
     reply = std::move(exec(commands, call).front());
     if (!reply.ok() || reply.items.at(0).text[0] != 'x') break;
     over = reply.items[0].text.substr(1);

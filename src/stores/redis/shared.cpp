@@ -25,11 +25,15 @@ const redis::Reply& checked(const redis::Reply& reply) {
   }
 }
 
+redis::Deadline deadline_of(const redis::Client& client, const Call& call) {
+  const bool none = call.deadline == std::chrono::steady_clock::time_point{};
+  return none ? std::chrono::steady_clock::now() + client.options().timeout : call.deadline;
+}
+
 std::vector<redis::Reply> exec_within(redis::Client& client, std::span<const redis::Command> commands,
                                       const Call& call) {
   if (commands.empty()) return {};
-  if (call.deadline == std::chrono::steady_clock::time_point{}) return client.exec(commands);
-  return client.exec(commands, call.deadline);
+  return client.exec(commands, deadline_of(client, call));
 }
 
 redis::Reply ask_shared(redis::Client& client, const redis::Command& command, const Call& call) {

@@ -11,6 +11,8 @@ namespace tidemill::redis_store {
 const redis::Reply& checked(const redis::Reply& reply);
 /// What went wrong with a reply, for people.
 std::string trouble(const redis::Reply& reply);
+/// The call's, or what the client's time-out leaves.
+redis::Deadline deadline_of(const redis::Client& client, const Call& call);
 /// All of them within the call's deadline.
 std::vector<redis::Reply> exec_within(redis::Client& client, std::span<const redis::Command> commands,
                                       const Call& call);

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -88,23 +89,27 @@ class RedisStore final : public Store, public Catalog, public Groups {
 
  private:
   /// The scripts of one call, each with the items of the call that it is about.
-  struct Batch {
+  class Batch {
+   public:
+    Batch(redis::Client& client, const Call& call) : sending_(client, deadline_of(client, call)) {}
+
     struct Open {
       const redis::Script* script = nullptr;
       std::size_t at = 0;
     };
-    std::vector<redis::Command> commands = {};
+    std::deque<redis::Command> commands = {};
     std::vector<std::vector<std::size_t>> items = {};
     std::map<std::string_view, Open> open = {};  ///< The script that a queue's next item goes into.
 
-    /// Where the item's arguments go: the queue's last script, unless that is another one or full; then
-    /// `begin()`.
+    /// Where the item's arguments go: the queue's last script, unless that is another one or full; then that
+    /// goes on its way, and `begin()` is the next.
     template <class Begin>
     redis::Command& take(std::size_t item, std::string_view queue, const redis::Script& script,
                          const Begin& begin) {
       const auto found = open.find(queue);
       if (found == open.end() || found->second.script != &script ||
           items[found->second.at].size() == script_tasks) {
+        if (found != open.end()) send(found->second.at);
         open[queue] = {&script, commands.size()};
         commands.push_back(begin());
         items.emplace_back();
@@ -113,6 +118,17 @@ class RedisStore final : public Store, public Catalog, public Groups {
       items[at].push_back(item);
       return commands[at];
     }
+    /// Sends the rest, in the order of `commands`, and answers all of them.
+    std::vector<redis::Reply> finish();
+
+   private:
+    void send(std::size_t at) {
+      sending_.add(commands[at]);
+      sent_.push_back(at);
+    }
+
+    redis::Sending sending_;
+    std::vector<std::size_t> sent_ = {};  ///< In this order.
   };
 
   /// A script's command, with the session of the call; `part` numbers the call's scripts.
@@ -125,7 +141,7 @@ class RedisStore final : public Store, public Catalog, public Groups {
   TimePoint time_of(const redis::Reply& time) const;
   static redis::Command time_command();
   /// Names the queues to those who list them, if this object has not done so of late.
-  void name_queues(const std::vector<std::string_view>& queues, std::vector<redis::Command>& commands);
+  std::vector<redis::Command> name_queues(const std::vector<std::string_view>& queues);
   /// They may not be named after all.
   void forget_names(const std::vector<std::string_view>& queues);
 
@@ -138,7 +154,11 @@ class RedisStore final : public Store, public Catalog, public Groups {
   /// What a script's verdict on the task means.
   static Enqueued to_answer(const std::string& verdict, const Task& task);
   void add_task(redis::Command& command, const Task& task, TimePoint now, std::string_view over) const;
-  std::vector<Enqueued> put_tasks(const std::vector<const Task*>& tasks, const Call& call, std::size_t& part);
+  struct Incoming {
+    const Task* task = nullptr;  ///< As it will be stored; if plain, as it came.
+    bool plain = false;          ///< Known to need Asynq's three fields only.
+  };
+  std::vector<Enqueued> put_tasks(const std::vector<Incoming>& tasks, const Call& call, std::size_t& part);
 
   // schedules.cpp
   Enqueued fire(const Task& task, const Call& call, std::size_t& part);
