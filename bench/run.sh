@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Measures Tidemill and its peers in turn, on this machine, in one run, and prints the table of bench/README.md.
 #
-#   bench/run.sh [--tasks N] [--backlog N] [--rounds N] [--peers NAME,… | --peers none] [--dir DIR] [--only-redis]
+#   bench/run.sh [--tasks N] [--backlog N] [--rounds N] [--peers NAME,… | --peers none] [--dir DIR]
+#                [--stores sqlite,redis,postgres,mysql]
 #
 # Each program prints a line of JSON a workload; the table shows medians over the rounds, and first what the disk
-# itself can do, for that differs most between machines. The peers (beanstalkd, river, huey, asynq, bullmq) are
-# optional: one that can't be installed is left out, and a line says why. `./dev bench` builds first and then runs this.
+# itself can do, for that differs most between machines. The peers (beanstalkd, river, huey, asynq, bullmq, graphile)
+# are optional: one that can't be installed is left out, and a line says why. `./dev bench` builds first and then runs
+# this.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-tasks=100000 backlog=2000000 rounds=3 peers=beanstalkd,river,huey,asynq,bullmq dir=$(mktemp -d) only_redis=
+tasks=100000 backlog=2000000 rounds=3 peers=beanstalkd,river,huey,asynq,bullmq,graphile dir=$(mktemp -d)
+stores=sqlite,redis,postgres,mysql
 trap 'rm -rf "$dir"' EXIT
 while [ $# -gt 0 ]; do
   case $1 in
@@ -18,7 +21,7 @@ while [ $# -gt 0 ]; do
     --rounds) rounds=$2 ;;
     --peers) peers=$2 ;;
     --dir) dir=$2; trap - EXIT; mkdir -p "$dir" ;;
-    --only-redis) only_redis=yes; shift; continue ;;
+    --stores) stores=$2 ;;
     *) echo "bench/run.sh: there is no option $1; see the head of the file" >&2; exit 2 ;;
   esac
   shift 2
@@ -30,6 +33,10 @@ results=$dir/results.jsonl
 
 say() { echo "bench: $*" >&2; }
 wanted() { [[ ",$peers," == *",$1,"* ]]; }
+on() { [[ ",$stores," == *",$1,"* ]]; }
+# leave_out PEER WHY
+leave_out() { say "$2: $1 is left out"; peers=${peers/$1/}; }
+skip_store() { say "$2: $1 is left out"; stores=${stores/$1/}; }
 
 ours_on_a_new_file() { # ours_on_a_new_file OPTION...
   rm -f "$dir"/ours.db*
@@ -44,10 +51,9 @@ ours() {
 server_round() { ./rest.py "$dir" --tidemill "$tidemill" >> "$results" || say "the server's workloads failed"; }
 
 go_ready() {
-  command -v go > /dev/null || { say "no Go here: $1 is left out"; return 1; }
-  (cd peers/go && go build -o "$dir/" ./beanstalkd ./river ./asynq) && return
-  say "the Go peers don't build: $1 is left out"
-  return 1
+  [ ! -x "$dir/$1" ] || return 0
+  command -v go > /dev/null || { leave_out "$1" "no Go here"; return; }
+  (cd peers/go && go build -o "$dir/" ./beanstalkd ./river ./asynq) || leave_out "$1" "the Go peers don't build"
 }
 
 # start_free COMMAND PORT_OPTION...: starts a server on a port from 51300 on that is free, also of what is left of a
@@ -62,13 +68,13 @@ start_free() {
   done
 }
 
-bullmq_ready() {
-  command -v npm > /dev/null || { say "no npm here: BullMQ is left out"; return 1; }
-  cp -r peers/bullmq "$dir/"
+# node_ready NAME
+node_ready() {
+  command -v npm > /dev/null || { leave_out "$1" "no npm here"; return; }
+  cp -r "peers/$1" "$dir/"
   # Not `npm ci`: it wants other platforms' optional packages in the lock file, too.
-  (cd "$dir/bullmq" && npm install --silent --no-audit --no-fund --ignore-scripts > /dev/null 2>&1) && return
-  say "BullMQ can't be installed: left out"
-  return 1
+  (cd "$dir/$1" && npm install --silent --no-audit --no-fund --ignore-scripts > /dev/null 2>&1) ||
+    leave_out "$1" "it can't be installed"
 }
 
 stop_server() { kill "$server" && wait "$server" 2> /dev/null || true; }
@@ -114,7 +120,7 @@ redis_round() {
 
 river_round() {
   rm -f "$dir"/river.db*
-  "$dir/river" $((tasks / 10)) "$dir/river.db" FULL >> "$results" || say "River failed"
+  "$dir/river" $((tasks / 10)) sqlite "$dir/river.db" FULL >> "$results" || say "River failed"
 }
 
 huey_round() {
@@ -122,27 +128,105 @@ huey_round() {
   "$dir/venv/bin/python" peers/huey/huey_bench.py $((tasks / 10)) "$dir/huey.db" >> "$results" || say "Huey failed"
 }
 
-if [ "$only_redis" ]; then
-  for peer in beanstalkd river huey; do peers=${peers/$peer/}; done
-fi
+# as_user USER COMMAND...: database servers refuse to be root's.
+as_user() {
+  local user=$1
+  shift
+  if [ "$(id -u)" = 0 ]; then setpriv --reuid "$user" --regid "$user" --clear-groups "$@"; else "$@"; fi
+}
+
+# own_folder USER: sets folder.
+own_folder() {
+  folder=$dir/$1
+  rm -rf "$folder" && mkdir "$folder" && chmod a+x "$dir"
+  if [ "$(id -u)" = 0 ]; then chown "$1" "$folder"; fi
+}
+
+# pg_limit NAME ROWS CLIENTS TRANSACTIONS SQL: rows a second of a statement of so many rows, in transactions of its own.
+pg_limit() {
+  "$pg/psql" -qh 127.0.0.1 -p "$port" -U postgres limits <<< "
+    DROP TABLE IF EXISTS job;
+    CREATE TABLE job(id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, state int DEFAULT 0, payload text);
+    CREATE INDEX ON job(id) WHERE state = 0;
+    INSERT INTO job(payload) SELECT repeat('x', 100) FROM generate_series(1, 300000);
+    VACUUM ANALYZE job; CHECKPOINT" > /dev/null 2>&1
+  local rate
+  rate=$("$pg/pgbench" -nM prepared -h 127.0.0.1 -p "$port" -U postgres -c "$3" -j 2 -t "$4" -f /dev/stdin limits \
+    <<< "$5" | sed -n 's/^tps = \([0-9.]*\).*/\1/p')
+  printf '{"workload":"PostgreSQL itself: %s","value":%.0f,"unit":"rows/s"}\n' "$1" "$(python3 -c "print($rate * $2)")"
+}
+
+pg_limits() {
+  local insert="INSERT INTO job(payload) SELECT repeat('x', 100) FROM generate_series(1, %d)"
+  local some="(SELECT id FROM job WHERE state = 0 ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED)"
+  # shellcheck disable=SC2059 # The statement is the format.
+  {
+    pg_limit "INSERT and commit of a row, one client" 1 1 10000 "$(printf "$insert" 1)"
+    pg_limit "INSERT and commit of a row, 32 clients" 1 32 1000 "$(printf "$insert" 1)"
+    pg_limit "INSERT of 1,000 rows" 1000 1 200 "$(printf "$insert" 1000)"
+  }
+  pg_limit "UPDATE of 1,000 rows, SKIP LOCKED" 1000 1 250 "UPDATE job SET state = 1 WHERE id IN $some"
+  pg_limit "DELETE of 1,000 rows, SKIP LOCKED" 1000 1 250 "DELETE FROM job WHERE id IN $some"
+}
+
+# Each system has a database of its own on one server, whose settings are PostgreSQL's own.
+postgres_round() {
+  own_folder postgres
+  as_user postgres "$pg/initdb" -D "$folder" -A trust -U postgres > /dev/null
+  start_free as_user postgres "$pg/postgres" -D "$folder" -k "" -c listen_addresses=127.0.0.1 -c max_connections=200 -p
+  local url=postgres://postgres@127.0.0.1:$port
+  for name in limits tidemill river graphile; do "$pg/createdb" -h 127.0.0.1 -p "$port" -U postgres $name; done
+  {
+    pg_limits || say "PostgreSQL's limits failed"
+    "$tidemill" bench --store "$url/tidemill" --tasks "$tasks" --threads 32 --json || say "PostgreSQL failed"
+    if wanted river; then "$dir/river" "$tasks" postgres "$url/river?pool_max_conns=40" || say "River failed"; fi
+    if wanted graphile; then
+      node "$dir/graphile/graphile.mjs" "$tasks" "$url/graphile" || say "graphile-worker failed"
+    fi
+  } >> "$results"
+  stop_server
+}
+
+mysql_round() {
+  own_folder mysql
+  mariadb-install-db --no-defaults --datadir="$folder" --auth-root-authentication-method=normal > /dev/null
+  if [ "$(id -u)" = 0 ]; then chown -R mysql "$folder"; fi
+  start_free as_user mysql mariadbd --no-defaults --datadir="$folder" --socket="$folder/socket" \
+    --bind-address=127.0.0.1 --port
+  mariadb -h 127.0.0.1 -P "$port" -u root -e "CREATE DATABASE tidemill"
+  "$tidemill" bench --store "mysql://root@127.0.0.1:$port/tidemill" --tasks "$tasks" --json >> "$results" ||
+    say "MariaDB failed"
+  stop_server
+}
+
 server=yes
-command -v wrk > /dev/null || { say "wrk is not installed (apt-get install wrk): the server is left out"; server=; }
-redis=yes
-command -v redis-server > /dev/null || { say "no redis-server (apt-get install redis-server): left out"; redis=; }
-if wanted asynq && ! go_ready Asynq; then peers=${peers/asynq/}; fi
-if wanted bullmq && ! bullmq_ready; then peers=${peers/bullmq/}; fi
-if wanted beanstalkd && ! { command -v beanstalkd > /dev/null && go_ready beanstalkd; }; then
-  say "beanstalkd is not installed (apt-get install beanstalkd): left out"; peers=${peers/beanstalkd/}
+if ! on redis; then for peer in asynq bullmq; do peers=${peers/$peer/}; done; fi
+if ! on sqlite; then for peer in beanstalkd huey; do peers=${peers/$peer/}; done; fi
+if ! on postgres; then peers=${peers/graphile/}; fi
+if ! on sqlite && ! on postgres; then peers=${peers/river/}; fi
+has() { command -v "$1" > /dev/null; }
+has wrk || { say "wrk is not installed (apt-get install wrk): the server is left out"; server=; }
+if on redis && ! has redis-server; then skip_store redis "no redis-server (apt-get install redis-server)"; fi
+pg=$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -1 || true)
+if on postgres && [ ! -x "$pg/pgbench" ]; then skip_store postgres "no PostgreSQL (apt-get install postgresql)"; fi
+if on mysql && ! has mariadbd; then skip_store mysql "no mariadbd (apt-get install mariadb-server-core)"; fi
+if wanted asynq; then go_ready asynq; fi
+if wanted bullmq; then node_ready bullmq; fi
+if wanted graphile; then node_ready graphile; fi
+if wanted beanstalkd; then
+  if has beanstalkd; then go_ready beanstalkd; else leave_out beanstalkd "apt-get install beanstalkd"; fi
 fi
-if wanted river && ! { [ -x "$dir/river" ] || go_ready River; }; then peers=${peers/river/}; fi
+if wanted river; then go_ready river; fi
 if wanted huey && ! { python3 -m venv "$dir/venv" && "$dir/venv/bin/pip" install --quiet huey==3.5.4; } >&2; then
-  say "Huey can't be installed: left out"; peers=${peers/huey/}
+  leave_out huey "it can't be installed"
 fi
 
 for ((round = 1; round <= rounds; round++)); do
   say "round $round of $rounds"
-  if [ "$redis" ]; then redis_round; redis_round everysec; fi
-  if [ "$only_redis" ]; then continue; fi
+  if on redis; then redis_round; redis_round everysec; fi
+  if on postgres; then postgres_round; fi
+  if on mysql; then mysql_round; fi
+  if ! on sqlite; then continue; fi
   ./disk.py "$dir" >> "$results"
   ours
   if [ "$server" ]; then server_round; fi

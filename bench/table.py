@@ -9,6 +9,7 @@ ORDER = [
     "sync", "sync-idle", "enqueue-one", "enqueue-threads", "enqueue-bulk", "drain", "drain-deep", "pickup",
     "pickup-process", "due", "spread", "rest-one", "rest-bulk", "webhooks", "webhooks-500ms"
 ]
+DATABASES = {"sqlite": "SQLite, synchronous=FULL", "postgres": "PostgreSQL", "mysql": "MariaDB"}
 # The benchmark sets their pace; only the latencies say something.
 PACED = ["pickup", "pickup-process", "spread"]
 
@@ -30,7 +31,8 @@ def name_of(row):
     store = row["store"]
     if store.startswith("redis:"):
         return "**Tidemill** (Redis, everysec)" if store.endswith("?everysec") else "**Tidemill** (Redis)"
-    return "**Tidemill** (SQLite, synchronous=FULL)" if store.startswith("sqlite:") else store
+    scheme = store.split(":")[0]
+    return f"**Tidemill** ({DATABASES[scheme]})" if scheme in DATABASES else store
 
 
 def print_measures(groups):

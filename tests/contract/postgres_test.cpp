@@ -220,7 +220,7 @@ TEST_F(PostgresStoreTest, WrongUrlsAreRefusedWithoutASecretInTheMessage) {
 // ---- Size ----
 
 // Why: no call may read a table from end to end, whatever the planner has last seen of it. How: a million
-// tasks, and PostgreSQL's own count of such reads.
+// tasks, the plan of a claim as PostgreSQL logs it, and its own count of such reads.
 TEST_F(PostgresStoreTest, NoCallReadsAMillionTasksFromEndToEnd) {
   put(plain_task("first"));
   run("SET synchronous_commit = off; INSERT INTO main.tidemill_job (id, queue, line, at, since, kind, "
@@ -231,6 +231,21 @@ TEST_F(PostgresStoreTest, NoCallReadsAMillionTasksFromEndToEnd) {
   run("INSERT INTO main.tidemill_delta SELECT id, 1, 500000 FROM main.tidemill_queue");
   const std::string before =
       one("SELECT seq_scan FROM pg_stat_all_tables WHERE relid = to_regclass('main.tidemill_job')");
+  const auto explained =
+      open(url("&options=-c%20session_preload_libraries%3Dauto_explain%20"
+               "-c%20auto_explain.log_min_duration%3D0%20-c%20jit%3Doff"));
+  const std::size_t log_begin = testing::shared_postgres().log().size();
+  EXPECT_THAT(claim(*explained, 100).leases, SizeIs(100));
+  std::string plan;
+  EXPECT_TRUE(eventually([&] {
+    const std::string log = testing::shared_postgres().log().substr(log_begin);
+    const std::size_t from = log.find("CTE picked"), to = log.find("CTE kept");
+    if (from == log.npos || to == log.npos) return false;
+    plan = log.substr(from, to - from);
+    return true;
+  }));
+  EXPECT_THAT(plan, HasSubstr("Index Scan using tidemill_job_line on tidemill_job"));
+  EXPECT_THAT(plan, Not(HasSubstr("Sort"))) << "the index has the order: nobody sorts all that wait";
   const Claimed claimed = claim(*store_, 100);
   ASSERT_THAT(claimed.leases, SizeIs(100));
   std::vector<Report> reports;

@@ -1,4 +1,5 @@
-// Measures River on its SQLite driver: river TASKS FILE SYNCHRONOUS. Rows of finished jobs stay, as River keeps them.
+// Measures River: river TASKS sqlite FILE SYNCHRONOUS, or river TASKS postgres URL of an empty database. Rows of
+// finished jobs stay, as River keeps them.
 package main
 
 import (
@@ -10,7 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
 	_ "modernc.org/sqlite"
@@ -36,25 +41,27 @@ func (w *worker) Work(_ context.Context, job *river.Job[Noop]) error {
 	return nil
 }
 
-var (
-	background = context.Background()
-	name       = "River (SQLite, synchronous=" + os.Args[3] + ")"
-)
+var background = context.Background()
 
-func open() *sql.DB {
-	db, err := sql.Open("sqlite", "file:"+os.Args[2]+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous("+os.Args[3]+")&_txlock=immediate")
-	measure.Must(err)
-	db.SetMaxOpenConns(1) // As River's documentation asks for SQLite.
-	migrator, err := rivermigrate.New(riversqlite.New(db), nil)
+// bench is River on one database.
+type bench[Tx any] struct {
+	name      string
+	driver    riverdriver.Driver[Tx]
+	producers int
+	slots     int
+	clear     func()
+}
+
+func (b *bench[Tx]) migrate() {
+	migrator, err := rivermigrate.New(b.driver, nil)
 	measure.Must(err)
 	_, err = migrator.Migrate(background, rivermigrate.DirectionUp, nil)
 	measure.Must(err)
-	return db
 }
 
 // client with a handler works; without one it only inserts. A cooldown of 2 ms is River tuned for speed.
-func client(db *sql.DB, handle func(Noop), slots int) *river.Client[*sql.Tx] {
-	config := &river.Config{Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))}
+func (b *bench[Tx]) client(handle func(Noop), slots int) *river.Client[Tx] {
+	config := &river.Config{Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1}))}
 	if handle != nil {
 		workers := river.NewWorkers()
 		river.AddWorker(workers, &worker{handle: handle})
@@ -63,37 +70,38 @@ func client(db *sql.DB, handle func(Noop), slots int) *river.Client[*sql.Tx] {
 		config.FetchCooldown = 2 * time.Millisecond
 		config.FetchPollInterval = 20 * time.Millisecond
 	}
-	c, err := river.NewClient(riversqlite.New(db), config)
+	c, err := river.NewClient(b.driver, config)
 	measure.Must(err)
 	return c
 }
 
-func noop(i int) Noop { return Noop{string(measure.Payload(i, time.Now().UnixNano()))} }
+func noop(i int, stamp int64) Noop { return Noop{string(measure.Payload(i, stamp))} }
 
-func clear(db *sql.DB) {
-	_, err := db.ExecContext(background, "DELETE FROM river_job")
-	measure.Must(err)
-}
-
-func bulk(c *river.Client[*sql.Tx], n int) {
+// bulk inserts n tasks, 1,000 a call; with `due` each at its time.
+func bulk[Tx any](c *river.Client[Tx], n int, due func(int) time.Time) {
 	const size = 1000
 	for i := 0; i < n; i += size {
 		params := make([]river.InsertManyParams, 0, size)
 		for k := i; k < min(i+size, n); k++ {
-			params = append(params, river.InsertManyParams{Args: noop(k)})
+			param := river.InsertManyParams{Args: noop(k, 0)}
+			if due != nil {
+				param.Args = noop(k, due(k).UnixNano())
+				param.InsertOpts = &river.InsertOpts{ScheduledAt: due(k)}
+			}
+			params = append(params, param)
 		}
 		_, err := c.InsertManyFast(background, params)
 		measure.Must(err)
 	}
 }
 
-func threads(c *river.Client[*sql.Tx], n int) {
+func (b *bench[Tx]) threads(c *river.Client[Tx], n int) {
 	var group sync.WaitGroup
 	var next atomic.Int64
-	for range 64 {
+	for range b.producers {
 		group.Go(func() {
 			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
-				_, err := c.Insert(background, noop(i), nil)
+				_, err := c.Insert(background, noop(i, 0), nil)
 				measure.Must(err)
 			}
 		})
@@ -101,47 +109,99 @@ func threads(c *river.Client[*sql.Tx], n int) {
 	group.Wait()
 }
 
-func main() {
-	n := measure.Tasks()
-	db := open()
-	inserter := client(db, nil, 0)
-
+func (b *bench[Tx]) enqueues(n int) {
+	c := b.client(nil, 0)
 	start := time.Now()
 	for i := range n / 2 {
-		_, err := inserter.Insert(background, noop(i), nil)
+		_, err := c.Insert(background, noop(i, 0), nil)
 		measure.Must(err)
 	}
-	measure.Print(name, "enqueue-one", n/2, time.Since(start), nil)
-	clear(db)
+	measure.Print(b.name, "enqueue-one", n/2, time.Since(start), nil)
+	b.clear()
 	start = time.Now()
-	threads(inserter, n)
-	measure.Print(name, "enqueue-threads", n, time.Since(start), nil)
-	clear(db)
+	b.threads(c, n)
+	measure.Print(b.name, "enqueue-threads", n, time.Since(start), nil)
+	b.clear()
 	start = time.Now()
-	bulk(inserter, n)
-	measure.Print(name, "enqueue-bulk", n, time.Since(start), nil)
+	bulk(c, n, nil)
+	measure.Print(b.name, "enqueue-bulk", n, time.Since(start), nil)
+}
 
+func (b *bench[Tx]) drain(n int) {
 	var done atomic.Int64
-	drainer := client(db, func(Noop) { done.Add(1) }, 100)
-	start = time.Now()
-	measure.Must(drainer.Start(background))
+	c := b.client(func(Noop) { done.Add(1) }, b.slots)
+	start := time.Now()
+	measure.Must(c.Start(background))
 	measure.Until(time.Minute, func() bool { return done.Load() >= int64(n) })
-	measure.Print(name, "drain", int(done.Load()), time.Since(start), nil)
-	measure.Must(drainer.Stop(background))
-	clear(db)
+	measure.Print(b.name, "drain", int(done.Load()), time.Since(start), nil)
+	measure.Must(c.Stop(background))
+	b.clear()
+}
 
-	latencies := &measure.Latencies{}
-	picker := client(db, func(job Noop) {
-		latencies.Add(time.Duration(time.Now().UnixNano() - measure.Stamp([]byte(job.Payload))))
-	}, 10)
-	measure.Must(picker.Start(background))
-	start = time.Now().Add(time.Second)
-	for i := range 1000 {
-		time.Sleep(time.Until(start.Add(time.Duration(i) * 10 * time.Millisecond)))
-		_, err := picker.Insert(background, noop(i), nil)
+// latencies runs a worker while `meanwhile` goes on, until n jobs have been handled.
+func (b *bench[Tx]) latencies(workload string, n, slots int, meanwhile func(*river.Client[Tx]) time.Time) {
+	late := &measure.Latencies{}
+	c := b.client(func(job Noop) {
+		late.Add(time.Duration(time.Now().UnixNano() - measure.Stamp([]byte(job.Payload))))
+	}, slots)
+	measure.Must(c.Start(background))
+	start := meanwhile(c)
+	measure.Until(time.Minute, func() bool { return late.Count() == n })
+	measure.Print(b.name, workload, n, time.Since(start), late)
+	measure.Must(c.Stop(background))
+	b.clear()
+}
+
+func (b *bench[Tx]) pickup() {
+	b.latencies("pickup", 1000, 10, func(c *river.Client[Tx]) time.Time {
+		start := time.Now().Add(time.Second)
+		for i := range 1000 {
+			time.Sleep(time.Until(start.Add(time.Duration(i) * 10 * time.Millisecond)))
+			_, err := c.Insert(background, noop(i, time.Now().UnixNano()), nil)
+			measure.Must(err)
+		}
+		return start
+	})
+}
+
+// due: n tasks from one instant on, over some time.
+func (b *bench[Tx]) due(workload string, n int, over time.Duration) {
+	from := time.Now().Add(2*time.Second + time.Duration(n)*100*time.Microsecond)
+	bulk(b.client(nil, 0), n, func(i int) time.Time { return from.Add(over * time.Duration(i) / time.Duration(n)) })
+	b.latencies(workload, n, b.slots, func(*river.Client[Tx]) time.Time {
+		time.Sleep(time.Until(from))
+		return from
+	})
+}
+
+func main() {
+	n := measure.Tasks()
+	if os.Args[2] == "postgres" {
+		pool, err := pgxpool.New(background, os.Args[3])
+		measure.Must(err)
+		b := &bench[pgx.Tx]{name: "River (PostgreSQL)", driver: riverpgxv5.New(pool), producers: 32, slots: 2000}
+		b.clear = func() {
+			_, err := pool.Exec(background, "TRUNCATE river_job")
+			measure.Must(err)
+		}
+		b.migrate()
+		b.enqueues(n)
+		b.drain(n)
+		b.pickup()
+		b.due("due", n, 0)
+		b.due("spread", n/5, 10*time.Second)
+		return
+	}
+	db, err := sql.Open("sqlite", "file:"+os.Args[3]+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous("+os.Args[4]+")&_txlock=immediate")
+	measure.Must(err)
+	db.SetMaxOpenConns(1) // As River's documentation asks for SQLite.
+	b := &bench[*sql.Tx]{name: "River (SQLite, synchronous=" + os.Args[4] + ")", driver: riversqlite.New(db), producers: 64, slots: 100}
+	b.clear = func() {
+		_, err := db.ExecContext(background, "DELETE FROM river_job")
 		measure.Must(err)
 	}
-	measure.Until(10*time.Second, func() bool { return latencies.Count() == 1000 })
-	measure.Print(name, "pickup", 1000, time.Since(start), latencies)
-	measure.Must(picker.Stop(background))
+	b.migrate()
+	b.enqueues(n)
+	b.drain(n)
+	b.pickup()
 }
