@@ -27,6 +27,9 @@ constexpr std::size_t message_max = 7900;
 constexpr auto look_hearing = std::chrono::microseconds{2s};
 constexpr auto look_soon = std::chrono::microseconds{10ms};
 constexpr auto look_late = std::chrono::microseconds{250ms};
+constexpr auto look_slowly = std::chrono::microseconds{10s};
+/// And never so often that it takes more than a twentieth of the time, up to these limits.
+constexpr int look_share = 20;
 constexpr auto look_time = 2s;
 constexpr auto connect_time = 5s;
 constexpr auto retry_least = 100ms;
@@ -123,6 +126,7 @@ void Bell::listen() {
 }
 
 std::chrono::microseconds Bell::look() {
+  const auto start = std::chrono::steady_clock::now();
   try {
     look_around();
   } catch (const std::exception&) {
@@ -130,10 +134,12 @@ std::chrono::microseconds Bell::look() {
     const std::lock_guard lock{looks_};
     looker_.reset();
   }
-  if (hears_) return look_hearing;
+  // Old rows that a long transaction keeps make it slow (fronts.hpp).
+  const auto took = std::chrono::ceil<std::chrono::microseconds>(std::chrono::steady_clock::now() - start);
+  if (hears_) return std::clamp(look_share * took, look_hearing, look_slowly);
   const auto next = std::clamp(std::chrono::microseconds{pause_ * 3 / 2}, look_soon, look_late);
   pause_ = next.count();
-  return next;
+  return std::clamp(look_share * took, next, look_hearing);
 }
 
 void Bell::look_around() {

@@ -16,11 +16,12 @@ constexpr std::size_t promote_least = 1000;
 // 2 is pending, 1 and 4 are scheduled and retry: stores/sql/layout.hpp.
 constexpr Sql look_sql{
     "SELECT q.id, q.paused, "
-    "EXISTS (SELECT 1 FROM main.tidemill_job j WHERE j.line >= (q.id::bigint << 16 | 512) "
+    "EXISTS (SELECT 1 FROM main.tidemill_job j WHERE (j.line, j.at, j.seq) >= (t.line, t.at, t.seq) "
     "AND j.line <= (q.id::bigint << 16 | 767) ORDER BY j.line, j.at, j.seq LIMIT 1), "
     "(SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 384) ORDER BY j.at LIMIT 1), "
     "(SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 1152) ORDER BY j.at LIMIT 1) "
-    "FROM unnest($1::bigint[]) AS t(id) JOIN main.tidemill_queue q ON q.id = t.id"};
+    "FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS t(id, line, at, seq) "
+    "JOIN main.tidemill_queue q ON q.id = t.id"};
 
 constexpr Sql promote_jobs{
     "WITH due AS (SELECT d.* FROM unnest($1::bigint[]) AS l(line), LATERAL (SELECT j.seq, j.line, j.at FROM "
@@ -34,35 +35,48 @@ constexpr Sql promote_jobs{
 // large it is. The last column says how many there were before bytes were counted.
 constexpr auto take_text = join(
     "WITH picked AS MATERIALIZED (SELECT seq, line, at, octet_length(payload) AS size FROM main.tidemill_job "
-    "WHERE line >= $1 AND line <= $2 AND NOT (SELECT paused FROM main.tidemill_queue WHERE id = $3) "
+    "WHERE (line, at, seq) >= ($1, $12, $13) AND line <= $2 AND NOT (SELECT paused FROM main.tidemill_queue "
+    "WHERE id = $3) "
     "ORDER BY line, at, seq LIMIT $4 FOR UPDATE SKIP LOCKED), "
-    "summed AS (SELECT seq, sum(size) OVER w AS bytes, row_number() OVER w AS n FROM picked "
+    "summed AS (SELECT seq, line, at, sum(size) OVER w AS bytes, row_number() OVER w AS n FROM picked "
     "WINDOW w AS (ORDER BY line, at, seq)), "
-    "kept AS MATERIALIZED (SELECT seq FROM summed WHERE bytes <= $5 OR ($6 AND n = 1)) "
+    "kept AS MATERIALIZED (SELECT seq, line, at FROM summed WHERE bytes <= $5 OR ($6 AND n = 1)) "
     "UPDATE main.tidemill_job j SET line = $7, at = $8, claim = $9, worker = $10, started_at = $11 "
     "FROM kept WHERE j.seq = kept.seq RETURNING ",
-    job_columns, ", (SELECT count(*) FROM picked)");
+    job_columns, ", (SELECT count(*) FROM picked), kept.line, kept.at");
 constexpr Sql take{take_text.data()};
 constexpr int picked_column = 35;
+constexpr int line_column = 36;
+constexpr int at_column = 37;
 
 constexpr Sql not_paused{
     "SELECT q.id FROM unnest($1::bigint[]) WITH ORDINALITY AS t(id, n) JOIN main.tidemill_queue q ON "
     "q.id = t.id WHERE NOT q.paused ORDER BY t.n"};
 
 /// And the time.
-std::vector<QueueLook> look_at(Scope& scope, std::span<const Want> wants, TimePoint& time) {
+std::vector<QueueLook> look_at(Scope& scope, std::span<const Want> wants, Fronts& fronts, TimePoint& time) {
   std::vector<QueueLook> looks;
-  Array<std::int64_t> queues;
+  Array<std::int64_t> queues, lines, ats, seqs;
+  const auto start = std::chrono::steady_clock::now();
   for (const Want& want : wants) {
     const auto queue = scope.find_queue(want.queue);
     if (!queue) continue;
+    const auto begin = fronts.begin(*queue, start);
     queues.add(*queue);
-    looks.push_back({.want = &want, .queue = *queue});
+    lines.add(begin.place.line);
+    ats.add(begin.place.at);
+    seqs.add(begin.place.seq);
+    looks.push_back({.want = &want, .queue = *queue, .begin = begin});
   }
   Batch batch;
   batch.add(get_time);
-  batch.add(look_sql, queues);
+  batch.add(look_sql, queues, lines, ats, seqs);
   auto answers = scope.ask_all(std::move(batch));
+  const auto end = std::chrono::steady_clock::now();
+  for (QueueLook& look : looks) {
+    look.took = end - start;
+    if (look.begin.whole) fronts.looked(look.queue, look.took, end);
+  }
   if (answers[0].step()) time = time_of(answers[0].integer(0));
   std::set<std::int64_t> open;
   Query& row = answers[1];
@@ -79,6 +93,11 @@ std::vector<QueueLook> look_at(Scope& scope, std::span<const Want> wants, TimePo
     }
   }
   std::erase_if(looks, [&](const QueueLook& look) { return !open.contains(look.queue); });
+  for (QueueLook& look : looks) {
+    if (look.pending || look.begin.whole) continue;
+    const TimePoint again = time + std::chrono::ceil<Duration>(look.begin.again - end);
+    look.due = std::min(look.due.value_or(again), again);
+  }
   return looks;
 }
 
@@ -91,8 +110,8 @@ void add_dues(ClaimAnswer& answer, std::span<const QueueLook> looks) {
 
 class Taker {
  public:
-  Taker(Write& write, const Claim& claim, TimePoint now)
-      : write_(write), claim_(claim), now_(now), number_(make_claim()) {}
+  Taker(Write& write, const Claim& claim, Fronts& fronts, TimePoint now)
+      : write_(write), claim_(claim), fronts_(fronts), now_(now), number_(make_claim()) {}
 
   /// True when no more fits.
   bool take_from(const QueueLook& look) {
@@ -101,18 +120,25 @@ class Taker {
     if (most == 0) return leases.size() == claim_.count_max;
     const std::int64_t bytes_left =
         claim_.bytes_max == 0 ? INT64_MAX : static_cast<std::int64_t>(claim_.bytes_max - bytes_);
+    const Fronts::Place& from = look.begin.place;
+    const auto start = std::chrono::steady_clock::now();
     auto columns =
-        write_.ask(take, first_line(look.queue, State::pending), last_line(look.queue, State::pending),
-                   look.queue, most, bytes_left, leases.empty(), line_of(look.queue, State::active),
-                   stored(now_ + claim_.lease), number_, Blob{worker_}, stored(now_));
+        write_.ask(take, from.line, last_line(look.queue, State::pending), look.queue, most, bytes_left,
+                   leases.empty(), line_of(look.queue, State::active), stored(now_ + claim_.lease), number_,
+                   Blob{worker_}, stored(now_), from.at, from.seq);
+    const auto end = std::chrono::steady_clock::now();
+    if (look.begin.whole) fronts_.looked(look.queue, look.took + (end - start), end);
     const auto count = static_cast<std::size_t>(columns.rows());
     std::size_t picked = 0;
+    Fronts::Place last = from;
     std::vector<Row> rows;
     rows.reserve(count);
     while (columns.step()) {
       picked = static_cast<std::size_t>(columns.integer(picked_column));
       rows.push_back(read_row(columns, write_));
+      last = std::max(last, {columns.integer(line_column), columns.integer(at_column), rows.back().seq});
     }
+    if (count > 0) fronts_.claimed(look.queue, count, last);
     const bool none_fits = count == 0 && claim_.bytes_max > 0 && !leases.empty();
     add(std::move(rows), look.queue);
     return none_fits || picked > count || leases.size() == claim_.count_max ||
@@ -142,6 +168,7 @@ class Taker {
 
   Write& write_;
   const Claim& claim_;
+  Fronts& fronts_;
   const TimePoint now_;
   const std::int64_t number_;
   const std::string worker_ = stored_id(claim_.worker);
@@ -150,9 +177,9 @@ class Taker {
 
 }  // namespace
 
-bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer) {
+bool claim_nothing(Scope& scope, const Claim& claim, Fronts& fronts, TimePoint now, ClaimAnswer& answer) {
   answer = {};
-  answer.looks = look_at(scope, claim.wants, answer.time);
+  answer.looks = look_at(scope, claim.wants, fronts, answer.time);
   for (const QueueLook& look : answer.looks) {
     if (look.due && *look.due <= now) return false;
     if (look.pending && look.want->count_max > 0 && claim.count_max > 0) return false;
@@ -161,23 +188,25 @@ bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer&
   return true;
 }
 
-ClaimAnswer claim_tasks(Write& write, const Claim& claim, ClaimAnswer looked, TimePoint now) {
-  if (looked.looks.empty()) looked.looks = look_at(write, claim.wants, looked.time);
+ClaimAnswer claim_tasks(Write& write, const Claim& claim, Fronts& fronts, ClaimAnswer looked, TimePoint now) {
+  if (looked.looks.empty()) looked.looks = look_at(write, claim.wants, fronts, looked.time);
   std::vector<std::int64_t> with_due;
   for (QueueLook& look : looked.looks) {
     if (!look.due || *look.due > now) continue;
     with_due.push_back(look.queue);
     look.pending = true;
+    // Their places are the times when they were due.
+    look.begin = fronts.whole(look.queue);
   }
   for (const std::int64_t queue : with_due)
     promote(write, {&queue, 1}, std::max(promote_least, claim.count_max), now);
-  Taker taker{write, claim, now};
+  Taker taker{write, claim, fronts, now};
   bool pending = false;
   for (const QueueLook& look : looked.looks) {
     pending = pending || (look.pending && look.want->count_max > 0);
     if (look.pending && taker.take_from(look)) break;
   }
-  if (!with_due.empty()) looked.looks = look_at(write, claim.wants, looked.time);
+  if (!with_due.empty()) looked.looks = look_at(write, claim.wants, fronts, looked.time);
   ClaimAnswer& answer = taker.answer;
   answer.time = looked.time;
   answer.found_locked = pending && answer.claimed.leases.empty() && claim.count_max > 0;

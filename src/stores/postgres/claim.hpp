@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -9,6 +10,7 @@
 
 #include <tidemill/store.hpp>
 
+#include "stores/postgres/fronts.hpp"
 #include "stores/postgres/tasks.hpp"
 #include "stores/postgres/write.hpp"
 
@@ -18,6 +20,8 @@ namespace tidemill::postgres_store {
 struct QueueLook {
   const Want* want = nullptr;
   std::int64_t queue = 0;
+  Fronts::Begin begin = {};
+  std::chrono::steady_clock::duration took{};
   bool pending = false;
   std::optional<TimePoint> due = {};
 };
@@ -33,10 +37,10 @@ struct ClaimAnswer {
 };
 
 /// True, with the answer, when there is nothing to claim and nothing due, so that nothing is to be written.
-bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer);
+bool claim_nothing(Scope& scope, const Claim& claim, Fronts& fronts, TimePoint now, ClaimAnswer& answer);
 
 /// Claims as the look of `claim_nothing` has shown; without one it looks first.
-ClaimAnswer claim_tasks(Write& write, const Claim& claim, ClaimAnswer looked, TimePoint now);
+ClaimAnswer claim_tasks(Write& write, const Claim& claim, Fronts& fronts, ClaimAnswer looked, TimePoint now);
 
 /// The server's clock, in microseconds.
 extern const Sql get_time;

@@ -168,10 +168,10 @@ Claimed PostgresStore::claim(const Claim& claim, const Call& call) {
     ClaimAnswer looked;
     answer = claims_.run(
         call, {.tasks = claim.count_max, .sync = false},
-        [&](Write& write) { return claim_tasks(write, claim, std::exchange(looked, {}), call.now); },
+        [&](Write& write) { return claim_tasks(write, claim, fronts_, std::exchange(looked, {}), call.now); },
         [&](Scope& scope, ClaimAnswer& found) {
           seen = hub_.sequence();
-          const bool nothing = claim_nothing(scope, claim, call.now, found);
+          const bool nothing = claim_nothing(scope, claim, fronts_, call.now, found);
           if (!nothing) looked = found;
           return nothing;
         });

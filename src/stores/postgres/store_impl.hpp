@@ -10,6 +10,7 @@
 
 #include "stores/postgres/bell.hpp"
 #include "stores/postgres/documents.hpp"
+#include "stores/postgres/fronts.hpp"
 #include "stores/postgres/janitor.hpp"
 #include "stores/postgres/lane.hpp"
 #include "stores/postgres/locks.hpp"
@@ -90,6 +91,7 @@ class PostgresStore : public Store, public Catalog, public Groups {
   // Each is a connection, made with its first call: a renewal must not wait behind a bulk, nor a claim behind
   // reports.
   Lane puts_, more_puts_, keyed_, claims_, reports_, renewals_, rest_;
+  Fronts fronts_;
   Readers readers_;
   PostgresLocks locks_{rest_, renewals_, readers_};
   PostgresDocuments documents_{rest_, readers_};
