@@ -9,6 +9,7 @@
 #include "core/url.hpp"
 #include "stores/check_url.hpp"
 #include "stores/memory/memory_store.hpp"
+#include "stores/mysql/mysql_store.hpp"
 #include "stores/postgres/postgres_store.hpp"
 #include "stores/redis/redis_store.hpp"
 #include "stores/sqlite/sqlite_store.hpp"
@@ -21,7 +22,8 @@ namespace {
   throw Error{
       ErrorKind::invalid,
       fmt::format("there is no store \"{}:\"; there are sqlite: (as in sqlite:jobs.db), postgres: (as in "
-                  "postgres://user@localhost/app), redis: (as in redis://localhost:6379/0) and memory:",
+                  "postgres://user@localhost/app), mysql: (as in mysql://user@localhost/app), redis: (as in "
+                  "redis://localhost:6379/0) and memory:",
                   url.scheme)};
 }
 
@@ -65,11 +67,18 @@ bool is_postgres(std::string_view text) {
   return scheme == "postgres" || scheme == "postgresql";
 }
 
+/// And these.
+bool is_mysql(std::string_view text) {
+  const std::string_view scheme = text.substr(0, text.find(':'));
+  return scheme == "mysql" || scheme == "mariadb";
+}
+
 }  // namespace
 
 void check_store_url(std::string_view text) {
   if (is_redis(text)) return check_redis_url(text);
   if (is_postgres(text)) return check_postgres_url(text);
+  if (is_mysql(text)) return check_mysql_url(text);
   const Url url = Url::parse(text);
   if (url.scheme == "memory") return check_memory(url);
   if (url.scheme != "sqlite") unknown_scheme(url);
@@ -80,6 +89,7 @@ std::unique_ptr<Store> open(std::string_view text, const OpenOptions& options) {
   const Clock* const own_clock = options.clock == &Clock::system() ? nullptr : options.clock;
   if (is_redis(text)) return open_redis(text, own_clock);
   if (is_postgres(text)) return open_postgres(text, own_clock, options.migrate);
+  if (is_mysql(text)) return open_mysql(text, own_clock, options.migrate);
   const Url url = Url::parse(text);
   if (url.scheme == "memory") {
     check_memory(url);
@@ -97,6 +107,7 @@ std::unique_ptr<Store> open(std::string_view text, const OpenOptions& options) {
 Migration migrate(std::string_view text) {
   if (is_redis(text)) return {};
   if (is_postgres(text)) return migrate_postgres(text);
+  if (is_mysql(text)) return migrate_mysql(text);
   const Url url = Url::parse(text);
   if (url.scheme == "memory") return {};
   if (url.scheme == "sqlite") return migrate_sqlite(sqlite_options(url));

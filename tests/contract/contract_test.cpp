@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include "drivers/redis/client.hpp"
+#include "mysql_server.hpp"
 #include "postgres_server.hpp"
 #include "redis_cluster.hpp"
 #include "redis_sentinels.hpp"
@@ -128,6 +129,24 @@ class PostgresSchemas {
   std::map<std::filesystem::path, std::size_t> numbers_;
 };
 
+/// The same, with a prefix of all names for each directory.
+class MysqlPrefixes {
+ public:
+  std::string url(const std::filesystem::path& directory) {
+    const std::lock_guard lock{mutex_};
+    // What is lost with the power is not what this suite is about, so it doesn't wait for the disk.
+    if (!server_)
+      server_.emplace(testing::MysqlServer::Options{"--innodb-flush-method=nosync", "--max-connections=300"});
+    return server_->url(
+        fmt::format("prefix=t{}_", numbers_.try_emplace(directory, numbers_.size()).first->second));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::optional<testing::MysqlServer> server_;
+  std::map<std::filesystem::path, std::size_t> numbers_;
+};
+
 std::vector<Backend> make_backends() {
   std::vector<Backend> all = {
       {.name = "memory", .url = [](const auto&) { return std::string{"memory:"}; }, .durable = false},
@@ -156,6 +175,12 @@ std::vector<Backend> make_backends() {
   } else {
     static PostgresSchemas schemas;
     all.push_back({.name = "postgres", .url = [](const auto& directory) { return schemas.url(directory); }});
+  }
+  if (access(testing::mariadb_program, X_OK) != 0) {
+    std::cerr << "MariaDB is not installed, so the contract is not proved on it; ./dev test installs it\n";
+  } else {
+    static MysqlPrefixes prefixes;
+    all.push_back({.name = "mysql", .url = [](const auto& directory) { return prefixes.url(directory); }});
   }
   return all;
 }

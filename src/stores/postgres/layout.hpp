@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "drivers/postgres/postgres.hpp"
+#include "stores/sql/ids.hpp"
 #include "stores/sql/layout.hpp"
 
 /// How values lie in the tables of schema.cpp: as in all SQL stores; and all texts as bytes, since some
@@ -19,6 +20,7 @@ using postgres::Query;
 using postgres::Sql;
 
 using sql_store::first_line;
+using sql_store::id_text;
 using sql_store::last_line;
 using sql_store::line_of;
 using sql_store::make_claim;
@@ -30,6 +32,7 @@ using sql_store::read_map;
 using sql_store::set_line;
 using sql_store::state_of;
 using sql_store::stored;
+using sql_store::stored_id;
 using sql_store::time_of;
 using sql_store::Token;
 using sql_store::token_text;
@@ -44,13 +47,5 @@ using sql_store::write_map;
 inline std::optional<Blob> unless_empty(std::string_view text) {
   return text.empty() ? std::nullopt : std::optional{Blob{text}};
 }
-
-/// A canonical UUID takes 16 bytes. Every other text stays as it is; but one that would then be taken for a
-/// UUID, or for the rest of this rule, gets a zero byte at its end:
-///
-///   text of 16 bytes, or of 16 bytes and zeros  →  text, zero
-std::string stored_id(std::string_view text);
-/// The text of what `stored_id` has made.
-std::string id_text(std::string_view bytes);
 
 }  // namespace tidemill::postgres_store

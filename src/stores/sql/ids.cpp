@@ -1,10 +1,10 @@
-#include "stores/postgres/layout.hpp"
+#include "stores/sql/ids.hpp"
 
 #include <cstring>
 
 #include "core/uuid.hpp"
 
-namespace tidemill::postgres_store {
+namespace tidemill::sql_store {
 
 namespace {
 
@@ -33,4 +33,4 @@ std::string id_text(std::string_view bytes) {
   return std::string{bytes};
 }
 
-}  // namespace tidemill::postgres_store
+}  // namespace tidemill::sql_store

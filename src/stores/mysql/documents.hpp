@@ -1,0 +1,27 @@
+#pragma once
+
+#include <tidemill/documents.hpp>
+
+#include "stores/mysql/lane.hpp"
+#include "stores/mysql/readers.hpp"
+
+namespace tidemill::mysql_store {
+
+class MysqlDocuments final : public Documents {
+ public:
+  /// Both must outlive it.
+  MysqlDocuments(Lane& lane, Readers& readers) : lane_(lane), readers_(readers) {}
+
+  std::vector<std::optional<Document>> get(std::span<const DocumentName> names, const Call& call) override;
+  std::vector<std::optional<std::uint64_t>> put(std::span<const Document> documents,
+                                                const Call& call) override;
+  std::vector<bool> erase(std::span<const EraseDocument> documents, const Call& call) override;
+  std::vector<Document> list(std::string_view folder, std::string_view after, std::size_t limit,
+                             const Call& call) override;
+
+ private:
+  Lane& lane_;
+  Readers& readers_;
+};
+
+}  // namespace tidemill::mysql_store

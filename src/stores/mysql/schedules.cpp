@@ -1,0 +1,66 @@
+// Schedules at rest.
+#include "stores/mysql/store_impl.hpp"
+
+namespace tidemill::mysql_store {
+
+namespace {
+
+constexpr Sql get_all{"SELECT id, owner, rule, paused, next, last FROM main.schedule ORDER BY id"};
+constexpr Sql get_due{
+    "SELECT id, owner, rule, paused, next, last FROM main.schedule WHERE NOT paused AND next <= $1 "
+    "ORDER BY id"};
+constexpr Sql put_new{
+    "INSERT IGNORE INTO main.schedule (id, owner, rule, paused, next, last) VALUES ($1, $2, $3, $4, $5, "
+    "$6)"};
+constexpr Sql put_over{
+    "UPDATE main.schedule SET owner = $2, rule = $3, paused = $4, next = $5, last = $6 "
+    "WHERE id = $1 AND next = $7"};
+constexpr Sql erase{"DELETE FROM main.schedule WHERE id IN $1"};
+
+bool put_one(Write& write, const PutSchedule& given) {
+  const StoredSchedule& schedule = given.schedule;
+  const auto put = [&](const Sql& sql, const auto&... more) {
+    return write.run(sql, Blob{schedule.id}, Blob{schedule.owner}, Blob{schedule.rule}, schedule.paused,
+                     stored(schedule.next), stored(schedule.last), more...) > 0;
+  };
+  return given.expected_next ? put(put_over, stored(*given.expected_next)) : put(put_new);
+}
+
+}  // namespace
+
+std::vector<StoredSchedule> MysqlStore::schedules(std::optional<TimePoint> due_by, const Call& call) {
+  return readers_.read(call, [&](Scope& scope) {
+    std::vector<StoredSchedule> schedules;
+    auto row = due_by ? scope.ask(get_due, stored(*due_by)) : scope.ask(get_all);
+    while (row.step()) {
+      StoredSchedule schedule;
+      schedule.id = row.bytes(0);
+      schedule.owner = row.bytes(1);
+      schedule.rule = row.bytes(2);
+      schedule.paused = row.boolean(3);
+      schedule.next = time_of(row.integer(4));
+      schedule.last = time_of(row.optional_integer(5));
+      schedules.push_back(std::move(schedule));
+    }
+    return schedules;
+  });
+}
+
+std::vector<bool> MysqlStore::put_schedules(std::span<const PutSchedule> puts, const Call& call) {
+  if (puts.empty()) return {};
+  return rest_.run(call, {.tasks = puts.size()}, [&](Write& write) {
+    std::vector<bool> answers;
+    for (const PutSchedule& each : puts) answers.push_back(put_one(write, each));
+    return answers;
+  });
+}
+
+std::size_t MysqlStore::erase_schedules(std::span<const std::string> ids, const Call& call) {
+  if (ids.empty()) return 0;
+  std::vector<Blob> all;
+  for (const std::string& id : ids) all.push_back(Blob{id});
+  return rest_.run(call, {.tasks = ids.size()},
+                   [&](Write& write) { return static_cast<std::size_t>(write.run(erase, all)); });
+}
+
+}  // namespace tidemill::mysql_store
