@@ -1,7 +1,6 @@
 // How the server is set up and used where that endangers tasks, or slows them down.
 #include <fmt/format.h>
 
-#include "stores/mysql/errors.hpp"
 #include "stores/mysql/store_impl.hpp"
 
 namespace tidemill::mysql_store {
@@ -15,7 +14,10 @@ constexpr std::int64_t transaction_seconds = 300;
 constexpr Sql get_settings{
     "SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog, @@read_only, @@binlog_format"};
 constexpr Sql count_refused{"SELECT COUNT(*), MIN(seq) FROM main.task WHERE error IS NOT NULL"};
-// These two are for users with the right PROCESS.
+// The two that follow are for users with the right PROCESS.
+constexpr Sql may_process{
+    "SELECT 1 FROM information_schema.user_privileges WHERE privilege_type = 'PROCESS' AND grantee = "
+    "CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')"};
 constexpr Sql get_history{
     "SELECT CAST(count AS SIGNED) FROM information_schema.innodb_metrics WHERE name = "
     "'trx_rseg_history_len'"};
@@ -78,16 +80,14 @@ std::vector<Concern> MysqlStore::concerns() {
     Batch batch;
     batch.add(get_settings);
     batch.add(count_refused);
+    batch.add(may_process);
     auto answers = scope.ask_all(std::move(batch));
     std::vector<Concern> concerns;
     look_at_settings(answers[0], concerns);
     look_at_refused(answers[1], concerns);
-    try {
-      look_at_history(scope.ask(get_history), concerns);
-      look_at_transactions(scope.ask(get_oldest), concerns);
-    } catch (const mysql::Failure& failure) {
-      if (!failure.forbidden()) throw;
-    }
+    if (!answers[2].step()) return concerns;
+    look_at_history(scope.ask(get_history), concerns);
+    look_at_transactions(scope.ask(get_oldest), concerns);
     return concerns;
   });
 }
