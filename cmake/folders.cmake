@@ -85,6 +85,6 @@ function(tidemill_snippets folder)
   foreach(source ${sources})
     cmake_path(GET source STEM name)
     tidemill_program(snippet_${name} ${folder} SOURCES ${source}
-      LINKS tidemill tidemill::yaml PostgreSQL::PostgreSQL SQLite::SQLite3)
+      LINKS tidemill tidemill::yaml PkgConfig::mariadb PostgreSQL::PostgreSQL SQLite::SQLite3)
   endforeach()
 endfunction()

@@ -24,7 +24,8 @@ class Documents;
 class Groups;
 class Locks;
 
-/// The caller's own open transaction. Each SQL store has its subclass: sqlite.hpp, postgres.hpp.
+/// The caller's own open transaction. Each SQL store has its subclass: sqlite.hpp, postgres.hpp,
+/// mysql.hpp.
 class Transaction {
  public:
   virtual ~Transaction() = default;

@@ -26,8 +26,8 @@ void take_naming(const std::string& name, const std::string& text,
 void add_store(CLI::App& command, StoreOption& store) {
   add_string(
       command, "--store", "URL", store.url,
-      "The store, such as sqlite:jobs.db, postgres://user@localhost/app or redis://localhost:6379/0, or a "
-      "server, such as http://127.0.0.1:8470; or set TIDEMILL_STORE");
+      "The store, such as sqlite:jobs.db, postgres://user@localhost/app, mysql://user@localhost/app or "
+      "redis://localhost:6379/0, or a server, such as http://127.0.0.1:8470; or set TIDEMILL_STORE");
 }
 
 std::string url_of(const StoreOption& store) {

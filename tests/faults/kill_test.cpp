@@ -14,6 +14,7 @@
 #include <tidemill/tidemill.hpp>
 
 #include "faults/kill_fixture.hpp"
+#include "mysql_server.hpp"
 #include "postgres_server.hpp"
 #include "process.hpp"
 #include "redis_server.hpp"
@@ -50,11 +51,15 @@ class KillTest : public testing::KillFixture, public ::testing::WithParamInterfa
     } else if (GetParam() == "postgres") {
       TIDEMILL_NEEDS_POSTGRES();
       postgres_.emplace();
+    } else if (GetParam() == "mysql") {
+      TIDEMILL_NEEDS_MYSQL();
+      mysql_.emplace();
     }
   }
 
   std::string url() const {
     if (redis_) return redis_->url();
+    if (mysql_) return mysql_->url();
     return postgres_ ? postgres_->url() : testing::KillFixture::url();
   }
   void expect_whole_store() {
@@ -148,6 +153,7 @@ class KillTest : public testing::KillFixture, public ::testing::WithParamInterfa
 
   std::optional<testing::RedisServer> redis_;
   std::optional<testing::PostgresServer> postgres_;
+  std::optional<testing::MysqlServer> mysql_;
   std::set<pid_t> killed_;
   int producers_ = 0;
 };
@@ -267,7 +273,7 @@ TEST_P(KillTest, ADeadWorkersTasksRunAgainWithin30Seconds) {
   stop_worker(inspector, other);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, KillTest, ::testing::Values("sqlite", "redis", "postgres"),
+INSTANTIATE_TEST_SUITE_P(Stores, KillTest, ::testing::Values("sqlite", "redis", "postgres", "mysql"),
                          [](const auto& store) { return store.param; });
 
 /// Where there is a server between, that may go too. A call whose answer is lost is repeated, and has the
@@ -300,10 +306,14 @@ class ServerKillTest : public KillTest {
 };
 
 TEST_P(ServerKillTest, NothingIsLostWhenTheServerIsKilled) {
-  expect_nothing_is_lost([&] { redis_ ? redis_->restart(SIGKILL) : postgres_->restart(SIGKILL); });
+  expect_nothing_is_lost([&] {
+    if (redis_) redis_->restart(SIGKILL);
+    if (postgres_) postgres_->restart(SIGKILL);
+    if (mysql_) mysql_->restart(SIGKILL);
+  });
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, ServerKillTest, ::testing::Values("redis", "postgres"),
+INSTANTIATE_TEST_SUITE_P(Stores, ServerKillTest, ::testing::Values("redis", "postgres", "mysql"),
                          [](const auto& store) { return store.param; });
 
 class PostgresKillTest : public ServerKillTest {};
@@ -322,6 +332,26 @@ TEST_P(PostgresKillTest, NothingIsLostWhenConnectionsAreCut) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, PostgresKillTest, ::testing::Values("postgres"),
+                         [](const auto& store) { return store.param; });
+
+class MysqlKillTest : public ServerKillTest {};
+
+TEST_P(MysqlKillTest, NothingIsLostWhenConnectionsAreCut) {
+  expect_nothing_is_lost([&] {
+    mysql::Connection db{mysql::parse_url(mysql_->url())};
+    static constexpr mysql::Sql others{
+        "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'root'"};
+    for (auto row = db.query(others); row.step();) {
+      try {
+        db.execute(fmt::format("KILL {}", row.integer(0)));
+      } catch (const mysql::Failure&) {
+        // It has ended by itself.
+      }
+    }
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, MysqlKillTest, ::testing::Values("mysql"),
                          [](const auto& store) { return store.param; });
 
 }  // namespace
