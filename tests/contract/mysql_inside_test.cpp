@@ -281,6 +281,25 @@ TEST_F(MysqlInside, NobodyWaitsForAnOpenTransaction) {
   EXPECT_EQ(later.sets[0].tasks.size(), 2U);
 }
 
+// Why: the caller's transaction sees others' rows as they were when it began, and a unique key that was taken
+// since is taken all the same.
+TEST_F(MysqlInside, AKeyThatWasTakenSinceTheTransactionBeganIsSeen) {
+  put(task("first"));
+  app_->run("START TRANSACTION WITH CONSISTENT SNAPSHOT");
+  Task keyed = task("theirs");
+  keyed.unique = Unique{.key = "k"};
+  EXPECT_EQ(put(keyed).put, Put::created);
+  MysqlTransaction transaction{app_->handle()};
+  keyed.ref.id = "ours";
+  const Enqueued answer = put(keyed, &transaction);
+  EXPECT_EQ(answer.put, Put::exists);
+  EXPECT_EQ(answer.id, "theirs");
+  EXPECT_EQ(put(task("theirs"), &transaction).put, Put::exists);
+  EXPECT_EQ(put(task("another"), &transaction).put, Put::created);
+  EXPECT_EQ(app_->run("COMMIT"), "");
+  EXPECT_THAT(claim(), UnorderedElementsAre("first", "theirs", "another"));
+}
+
 // Why: counts are exact at once, and stay so when a sweep folds the deltas in.
 TEST_F(MysqlInside, ASweepFoldsTheDeltasIn) {
   MysqlTransaction transaction{app_->handle()};

@@ -22,10 +22,14 @@ constexpr int tries_max = 10;
 
 constexpr Sql has_ids{
     "SELECT t.n FROM $1 AS t STRAIGHT_JOIN main.job j FORCE INDEX (id) ON j.queue = t.queue AND j.id = t.id"};
-constexpr Sql get_holders{
+constexpr char holders_text[] =
     "SELECT t.n, k.id, k.seq, j.line, j.attempt, j.crashes, k.outlives FROM $1 AS t "
     "STRAIGHT_JOIN main.key k FORCE INDEX (PRIMARY) ON k.queue = t.queue AND k.unique_key = t.unique_key "
-    "LEFT JOIN main.job j ON j.seq = k.seq WHERE k.until IS NULL OR k.until > $2"};
+    "LEFT JOIN main.job j ON j.seq = k.seq WHERE k.until IS NULL OR k.until > $2";
+constexpr Sql get_holders{holders_text};
+// As they are now: a caller's transaction sees all else as it was when that began.
+constexpr auto holders_now_text = join(holders_text, " LOCK IN SHARE MODE");
+constexpr Sql get_holders_now{holders_now_text.data()};
 // A key whose window has run out is anybody's. `until` comes last, as what follows an assignment sees it.
 constexpr Sql take_keys{
     "INSERT INTO main.key (queue, unique_key, id, seq, until, length, outlives) VALUES $1 "
@@ -155,14 +159,14 @@ bool replace(Write& write, Entry& entry, const Holder& holder, TimePoint now) {
 
 /// Looks, and takes in what can be. What another process has changed between look and write stays in
 /// `entries`.
-void put_once(Write& write, std::vector<Entry*>& entries, TimePoint now) {
+void put_once(Write& write, std::vector<Entry*>& entries, TimePoint now, bool current) {
   Table ids{"n", "queue", "id"};
   for (std::size_t i = 0; i < entries.size(); ++i)
     ids.add(i, entries[i]->queue, Blob{stored_id(entries[i]->task->ref.id)});
   std::set<std::size_t> there;
   auto row = write.ask(has_ids, ids);
   while (row.step()) there.insert(static_cast<std::size_t>(row.integer(0)));
-  const auto holders = find_holders(write, {entries.begin(), entries.end()}, now);
+  const auto holders = find_holders(write, {entries.begin(), entries.end()}, now, current);
 
   std::vector<Entry*> again, inserts;
   Taking taking;
@@ -194,7 +198,8 @@ void put_once(Write& write, std::vector<Entry*>& entries, TimePoint now) {
 }
 
 void put_wave(Write& write, std::vector<Entry*> wave, TimePoint now) {
-  for (int tries = 0; !wave.empty() && tries < tries_max; ++tries) put_once(write, wave, now);
+  for (int tries = 0; !wave.empty() && tries < tries_max; ++tries)
+    put_once(write, wave, now, tries > 0 && write.callers());
   for (Entry* const entry : wave) {
     entry->answer = {Put::failed, {}, "others took and freed its unique key all the time; repeat the call"};
   }
@@ -225,14 +230,14 @@ void fire(Write& write, Entry& entry, TimePoint now) {
 }  // namespace
 
 std::vector<std::optional<Holder>> find_holders(Write& write, const std::vector<const Entry*>& entries,
-                                                TimePoint now) {
+                                                TimePoint now, bool current) {
   std::vector<std::optional<Holder>> holders(entries.size());
   Table keys{"n", "queue", "unique_key"};
   for (std::size_t i = 0; i < entries.size(); ++i) {
     if (const auto& unique = entries[i]->task->unique) keys.add(i, entries[i]->queue, Blob{unique->key});
   }
   if (keys.empty()) return holders;
-  auto row = write.ask(get_holders, keys, stored(now));
+  auto row = write.ask(current ? get_holders_now : get_holders, keys, stored(now));
   while (row.step()) {
     Holder holder;
     holder.id = id_text(row.bytes(1));

@@ -31,8 +31,9 @@ struct Holder {
   bool started = false;  ///< So that it can't be replaced any more.
   bool outlives_task = false;
 };
-/// One for each key of a queue; none: it is free.
+/// One for each key of a queue; none: it is free. `current`: as others have committed it by now, which locks
+/// what is found.
 std::vector<std::optional<Holder>> find_holders(Write& write, const std::vector<const Entry*>& entries,
-                                                TimePoint now);
+                                                TimePoint now, bool current = false);
 
 }  // namespace tidemill::mysql_store
