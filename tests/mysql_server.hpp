@@ -54,6 +54,8 @@ class MysqlServer : public ServerAccount {
     static const MysqlTemplate files;
     Process copy{{"/bin/cp", "--archive", (files / "data").string(), data()}, {}};
     if (copy.wait() != 0) throw std::runtime_error{"the files of a new server can't be copied"};
+    std::filesystem::create_directory(temporary());
+    give(temporary());
     start();
   }
   ~MysqlServer() {
@@ -81,6 +83,7 @@ class MysqlServer : public ServerAccount {
     std::vector<std::string> arguments{mariadb_program,
                                        "--no-defaults",
                                        "--datadir=" + data(),
+                                       "--tmpdir=" + temporary(),
                                        fmt::format("--port={}", port_),
                                        "--bind-address=127.0.0.1",
                                        "--socket=" + socket(),
@@ -101,6 +104,9 @@ class MysqlServer : public ServerAccount {
 
  private:
   std::string data() const { return (*this / "data").string(); }
+  /// Its own, as a server that starts deletes what looks like a temporary table there, whosever it is; and
+  /// that one's server crashes.
+  std::string temporary() const { return (*this / "tmp").string(); }
   bool answers() const {
     try {
       const mysql::Connection connection{mysql::parse_url(url())};
