@@ -150,6 +150,18 @@ TEST_F(MysqlStoreTest, IdsThatLookLikeStoredOnesStayApart) {
   EXPECT_THAT(ids, ElementsAre(uuid, raw, raw + '\0', raw + std::string(2, '\0')));
 }
 
+// Why: what has been claimed is found by its token, and must not be handed over twice in one answer.
+TEST_F(MysqlStoreTest, AQueueThatIsWantedTwiceGivesEachTaskOnce) {
+  for (const char* const id : {"a", "b", "c"}) put(plain_task(id));
+  const Want wants[] = {{"q", 1}, {"q", 1}};
+  const Claimed claimed =
+      store_->claim({.worker = "w", .wants = wants, .count_max = 3, .lease = 25s}, call());
+  ASSERT_THAT(claimed.leases, SizeIs(2));
+  EXPECT_EQ(claimed.leases[0].task.ref.id, "a");
+  EXPECT_EQ(claimed.leases[1].task.ref.id, "b");
+  EXPECT_EQ(counts()[State::active], 2U);
+}
+
 // ---- Tables ----
 
 TEST_F(MysqlStoreTest, MigratesOnceAndManyAtATime) {

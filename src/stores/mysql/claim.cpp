@@ -92,8 +92,7 @@ void add_dues(ClaimAnswer& answer, std::span<const QueueLook> looks) {
 
 class Taker {
  public:
-  Taker(Write& write, const Claim& claim, TimePoint now)
-      : write_(write), claim_(claim), now_(now), number_(make_claim()) {}
+  Taker(Write& write, const Claim& claim, TimePoint now) : write_(write), claim_(claim), now_(now) {}
 
   /// True when no more fits.
   bool take_from(const QueueLook& look) {
@@ -104,19 +103,20 @@ class Taker {
     const std::int64_t last = last_line(look.queue, State::pending);
     const std::int64_t line = line_of(look.queue, State::active);
     const std::int64_t until = stored(now_ + claim_.lease);
+    const std::int64_t number = make_claim();  // Of this queue alone, which may be wanted twice.
     Batch batch;
     if (claim_.bytes_max == 0) {
-      batch.add(take, first, last, look.queue, most, line, until, number_, Blob{worker_}, stored(now_));
+      batch.add(take, first, last, look.queue, most, line, until, number, Blob{worker_}, stored(now_));
     } else {
-      batch.add(take_bytes, first, last, look.queue, most, line, until, number_, Blob{worker_}, stored(now_),
+      batch.add(take_bytes, first, last, look.queue, most, line, until, number, Blob{worker_}, stored(now_),
                 claim_.bytes_max - std::min(claim_.bytes_max, bytes_), leases.empty());
     }
-    batch.add(get_taken, line, until, number_);
+    batch.add(get_taken, line, until, number);
     if (claim_.bytes_max > 0) batch.add(any_in, first, last);
     auto answers = write_.ask_all(std::move(batch));
     auto rows = read_rows(std::move(answers[1]), write_);
     const bool cut_off = claim_.bytes_max > 0 && rows.size() < most && answers[2].step();
-    add(std::move(rows), look.queue);
+    add(std::move(rows), look.queue, number);
     return cut_off || leases.size() == claim_.count_max ||
            (claim_.bytes_max > 0 && bytes_ > claim_.bytes_max);
   }
@@ -124,7 +124,7 @@ class Taker {
   ClaimAnswer answer;
 
  private:
-  void add(std::vector<Row> rows, std::int64_t queue) {
+  void add(std::vector<Row> rows, std::int64_t queue, std::int64_t number) {
     if (rows.empty()) return;
     std::vector<Row*> all;
     for (Row& row : rows) all.push_back(&row);
@@ -134,14 +134,13 @@ class Taker {
     for (Row& row : rows) {
       bytes_ += row.task.payload.size();
       if (row.was_due) row.task.run_at = row.since;
-      answer.claimed.leases.push_back({std::move(row.task), token_text({row.seq, number_}), claim_.lease});
+      answer.claimed.leases.push_back({std::move(row.task), token_text({row.seq, number}), claim_.lease});
     }
   }
 
   Write& write_;
   const Claim& claim_;
   const TimePoint now_;
-  const std::int64_t number_;
   const std::string worker_ = stored_id(claim_.worker);
   std::size_t bytes_ = 0;
 };

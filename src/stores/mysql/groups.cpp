@@ -20,9 +20,8 @@ constexpr Sql shrink{
 constexpr Sql end_group{"DELETE FROM main.group WHERE queue = $1 AND name = $2 AND size <= 0"};
 constexpr Sql grow{
     "INSERT INTO main.group (queue, name, size, first_at, last_at) VALUES ($1, $2, $3, COALESCE($4, 0), "
-    "COALESCE($5, 0)) ON DUPLICATE KEY UPDATE size = size + VALUES(size), first_at = LEAST(first_at, "
-    "COALESCE($4, first_at)), "
-    "last_at = GREATEST(last_at, COALESCE($5, last_at))"};
+    "COALESCE($5, 0)) ON DUPLICATE KEY UPDATE size = size + VALUES(size), "
+    "first_at = LEAST(first_at, COALESCE($4, first_at)), last_at = GREATEST(last_at, COALESCE($5, last_at))"};
 
 // What callers' transactions have noted: tasks that came, and with a negative size such as went.
 constexpr Sql get_noted{
@@ -43,11 +42,10 @@ constexpr Sql quiet{
     "ORDER BY last_at LIMIT $3"};
 // When the queue's next group has enough tasks, may be looked at again, has been quiet, has waited for long.
 constexpr Sql least_times{
-    "SELECT EXISTS (SELECT 1 FROM main.group WHERE queue = $1 AND not_before IS NULL AND size >= "
-    "$2), "
-    "(SELECT min(not_before) FROM main.group WHERE queue = $1 AND not_before IS NOT NULL), "
-    "(SELECT min(last_at) FROM main.group WHERE queue = $1 AND not_before IS NULL), "
-    "(SELECT min(first_at) FROM main.group WHERE queue = $1 AND not_before IS NULL)"};
+    "SELECT EXISTS (SELECT 1 FROM main.group WHERE queue = $1 AND not_before IS NULL AND size >= $2), "
+    "(SELECT MIN(not_before) FROM main.group WHERE queue = $1 AND not_before IS NOT NULL), "
+    "(SELECT MIN(last_at) FROM main.group WHERE queue = $1 AND not_before IS NULL), "
+    "(SELECT MIN(first_at) FROM main.group WHERE queue = $1 AND not_before IS NULL)"};
 constexpr Sql rested{
     "UPDATE main.group SET not_before = NULL WHERE queue = $1 AND not_before IS NOT NULL "
     "AND not_before <= $2"};
