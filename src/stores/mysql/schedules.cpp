@@ -1,5 +1,6 @@
 // Schedules at rest.
 #include "stores/mysql/store_impl.hpp"
+#include "stores/sql/read.hpp"
 
 namespace tidemill::mysql_store {
 
@@ -30,19 +31,7 @@ bool put_one(Write& write, const PutSchedule& given) {
 
 std::vector<StoredSchedule> MysqlStore::schedules(std::optional<TimePoint> due_by, const Call& call) {
   return readers_.read(call, [&](Scope& scope) {
-    std::vector<StoredSchedule> schedules;
-    auto row = due_by ? scope.ask(get_due, stored(*due_by)) : scope.ask(get_all);
-    while (row.step()) {
-      StoredSchedule schedule;
-      schedule.id = row.bytes(0);
-      schedule.owner = row.bytes(1);
-      schedule.rule = row.bytes(2);
-      schedule.paused = row.boolean(3);
-      schedule.next = time_of(row.integer(4));
-      schedule.last = time_of(row.optional_integer(5));
-      schedules.push_back(std::move(schedule));
-    }
-    return schedules;
+    return sql_store::read_schedules(due_by ? scope.ask(get_due, stored(*due_by)) : scope.ask(get_all));
   });
 }
 

@@ -37,10 +37,6 @@ constexpr Sql erase_logs{
 constexpr Sql get_logs{
     "SELECT l.seq, l.n, l.text FROM $1 AS t STRAIGHT_JOIN main.log l FORCE INDEX (PRIMARY) ON l.seq = t.seq"};
 
-std::int32_t number(const Query& row, int column, std::int64_t usual) {
-  return static_cast<std::int32_t>(row.optional_integer(column).value_or(usual));
-}
-
 /// Of the rows that were given a unique key; there may be none.
 Table keys_of(auto&& rows) {
   Table keys{"queue", "unique_key", "seq"};
@@ -58,75 +54,12 @@ Table table_of(std::span<const std::int64_t> seqs) {
   return table;
 }
 
-Row read_row(const Query& columns, Scope& scope) {
-  Row row;
-  Task& task = row.task;
-  row.seq = columns.integer(0);
-  row.line = columns.integer(1);
-  row.at = time_of(columns.integer(2));
-  row.since = time_of(columns.integer(3));
-  row.claim = columns.integer(4);
-  row.was_due = columns.boolean(5);
-  task.ref.queue = scope.queue_name(row.queue());
-  task.ref.id = id_text(columns.bytes(6));
-  task.state = row.state();
-  if (task.state == State::scheduled || task.state == State::retry) task.run_at = row.at;
-  task.kind = scope.kind_name(columns.integer(7));
-  task.created_at = time_of(columns.integer(8));
-  task.priority = number(columns, 9, 0);
-  task.retries_max = number(columns, 10, usual_retries_max);
-  task.crashes_max = number(columns, 11, usual_crashes_max);
-  task.timeout = Duration{columns.optional_integer(12).value_or(usual_timeout)};
-  task.retention = Duration{columns.optional_integer(13).value_or(0)};
-  task.deadline = time_of(columns.optional_integer(14));
-  task.expires_at = time_of(columns.optional_integer(15));
-  row.key = columns.bytes(16);
-  task.group = columns.bytes(17);
-  if (!columns.null(18)) task.headers = read_map(columns.bytes(18));
-  task.payload = columns.bytes(19);
-  if (!columns.null(20)) task.worker = id_text(columns.bytes(20));
-  task.started_at = time_of(columns.optional_integer(21));
-  row.marked = columns.boolean(22);
-  row.signal = static_cast<Signal>(columns.integer(23));
-  task.attempt = number(columns, 24, 0);
-  task.retries = number(columns, 25, 0);
-  task.crashes = number(columns, 26, 0);
-  task.deferrals = number(columns, 27, 0);
-  row.attempts_kept = columns.integer(28);
-  row.logs_kept = columns.integer(29);
-  task.ended_at = time_of(columns.optional_integer(30));
-  task.reason = columns.bytes(31);
-  task.progress = columns.bytes(32);
-  task.error = columns.bytes(33);
-  task.result = columns.bytes(34);
-  return row;
-}
-
-std::vector<Row> read_rows(Query columns, Scope& scope) {
-  std::vector<Row> rows;
-  rows.reserve(static_cast<std::size_t>(columns.rows()));
-  while (columns.step()) rows.push_back(read_row(columns, scope));
-  return rows;
-}
-
 void add_refs(Scope& scope, std::span<const Ref> refs, Batch& batch, bool lock) {
   Table table{"queue", "id"};
   for (const Ref& ref : refs) {
     if (const auto queue = scope.find_queue(ref.queue)) table.add(*queue, Blob{stored_id(ref.id)});
   }
   batch.add(lock ? lock_refs : get_refs, table);
-}
-
-std::vector<std::optional<Row>> match_rows(Query columns, std::span<const Ref> refs, Scope& scope) {
-  std::vector<std::optional<Row>> rows(refs.size());
-  std::multimap<Ref, std::size_t> places;
-  for (std::size_t i = 0; i < refs.size(); ++i) places.emplace(refs[i], i);
-  while (columns.step()) {
-    Row row = read_row(columns, scope);
-    const auto [first, last] = places.equal_range(row.task.ref);
-    for (auto at = first; at != last; ++at) rows[at->second] = row;
-  }
-  return rows;
 }
 
 std::vector<std::optional<Row>> find_rows(Scope& scope, std::span<const Ref> refs, bool lock) {

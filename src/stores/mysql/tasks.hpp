@@ -11,13 +11,13 @@
 
 #include "stores/mysql/layout.hpp"
 #include "stores/mysql/write.hpp"
-#include "stores/sql/row.hpp"
+#include "stores/sql/read.hpp"
 
 /// Tasks as rows: how they are read, and the few ways in which they move and go. All of these run inside the
 /// caller's transaction, and on many rows at once.
 namespace tidemill::mysql_store {
 
-/// What `read_row` reads: the first columns of a SELECT from `main.job j`.
+/// What `sql_store::read_row` reads: the first columns of a SELECT from `main.job j`.
 inline constexpr char job_columns[] =
     "j.seq, j.line, j.at, j.since, j.claim, j.was_due, j.id, j.kind, j.created_at, j.priority, "
     "j.retries_max, j.crashes_max, j.timeout, j.retention, j.deadline, j.expires_at, j.unique_key, "
@@ -25,20 +25,17 @@ inline constexpr char job_columns[] =
     "j.headers, j.payload, j.worker, j.started_at, j.marked, j.asked, j.attempt, j.retries, j.crashes, "
     "j.deferrals, j.attempts_kept, j.logs_kept, j.ended_at, j.reason, j.progress, j.error, j.result";
 
+using sql_store::match_rows;
+using sql_store::read_row;
+using sql_store::read_rows;
 using sql_store::Row;
 
 /// The rows with these numbers, for statements that join them.
 Table table_of(std::span<const std::int64_t> seqs);
 
-/// The whole task as the catalogue shows it, but for `unique`.
-Row read_row(const Query& columns, Scope& scope);
-std::vector<Row> read_rows(Query columns, Scope& scope);
-
 /// What asks for rows by queue and id; those of queues that were never seen aren't asked for.
 void add_refs(Scope& scope, std::span<const Ref> refs, Batch& batch, bool lock);
-/// The answer to `add_refs`, one for each ref. The refs must not hold one twice if rows are moved from.
-std::vector<std::optional<Row>> match_rows(Query columns, std::span<const Ref> refs, Scope& scope);
-/// Both.
+/// And what `match_rows` makes of the answer.
 std::vector<std::optional<Row>> find_rows(Scope& scope, std::span<const Ref> refs, bool lock);
 
 /// Gives the tasks the unique keys that they hold at `now`.

@@ -84,65 +84,6 @@ Changed erase_line(Write& write, std::string_view queue) {
   return Changed::changed;
 }
 
-std::vector<WorkerInfo> read_workers(Scope& scope, TimePoint now) {
-  std::vector<WorkerInfo> infos;
-  auto row = scope.ask(get_workers, stored(now - worker_alive));
-  while (row.step()) {
-    WorkerInfo info;
-    info.id = row.bytes(0);
-    info.host = row.bytes(1);
-    info.state = row.bytes(2);
-    for (const auto& [name, weight] : read_map(row.bytes(3))) info.queues[name] = std::stoi(weight);
-    info.pid = row.integer(4);
-    info.slots = static_cast<std::int32_t>(row.integer(5));
-    info.busy = static_cast<std::int32_t>(row.integer(6));
-    info.stuck = static_cast<std::int32_t>(row.integer(7));
-    info.started_at = time_of(row.integer(8));
-    info.beat_at = time_of(row.integer(9));
-    infos.push_back(std::move(info));
-  }
-  return infos;
-}
-
-std::vector<Stat> read_stats(Scope& scope, std::string_view queue, Span span, TimePoint from, TimePoint to) {
-  std::vector<Stat> stats;
-  auto row = scope.ask(get_stats, span, stored(from), stored(to));
-  while (row.step()) {
-    Stat stat;
-    stat.queue = scope.queue_name(row.integer(1));
-    if (!queue.empty() && stat.queue != queue) continue;
-    stat.at = time_of(row.integer(0));
-    stat.kind = scope.kind_name(row.integer(2));
-    stat.success = static_cast<std::uint64_t>(row.integer(3));
-    stat.failure = static_cast<std::uint64_t>(row.integer(4));
-    stat.crash = static_cast<std::uint64_t>(row.integer(5));
-    stat.busy = Duration{row.integer(6)};
-    stats.push_back(std::move(stat));
-  }
-  std::sort(stats.begin(), stats.end(), [](const Stat& a, const Stat& b) {
-    return std::tie(a.at, a.queue, a.kind) < std::tie(b.at, b.queue, b.kind);
-  });
-  return stats;
-}
-
-std::vector<Attempt> read_attempts(Scope& scope, const Ref& ref) {
-  std::vector<Attempt> attempts;
-  const auto queue = scope.find_queue(ref.queue);
-  if (!queue) return attempts;
-  auto row = scope.ask(get_attempts, *queue, Blob{stored_id(ref.id)});
-  while (row.step()) {
-    Attempt attempt;
-    attempt.number = static_cast<std::int32_t>(row.integer(0));
-    attempt.started_at = time_of(row.integer(1));
-    attempt.ended_at = time_of(row.integer(2));
-    attempt.worker = id_text(row.bytes(3));
-    attempt.error = row.bytes(4);
-    read_lines(row.bytes(5), attempt.logs);
-    attempts.push_back(std::move(attempt));
-  }
-  return attempts;
-}
-
 }  // namespace
 
 Page PostgresStore::find(const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,
@@ -168,7 +109,11 @@ std::vector<std::optional<Task>> PostgresStore::get(std::span<const Ref> refs, c
 }
 
 std::vector<Attempt> PostgresStore::attempts(const Ref& ref, const Call& call) {
-  return readers_.read(call, [&](Scope& scope) { return read_attempts(scope, ref); });
+  return readers_.read(call, [&](Scope& scope) {
+    const auto queue = scope.find_queue(ref.queue);
+    if (!queue) return std::vector<Attempt>{};
+    return sql_store::read_attempts(scope.ask(get_attempts, *queue, Blob{stored_id(ref.id)}));
+  });
 }
 
 std::vector<Changed> PostgresStore::change(std::span<const Ref> refs, const Change& change,
@@ -213,7 +158,9 @@ std::vector<GroupInfo> PostgresStore::groups(std::string_view queue, std::string
 }
 
 std::vector<WorkerInfo> PostgresStore::workers(const Call& call) {
-  return readers_.read(call, [&](Scope& scope) { return read_workers(scope, call.now); });
+  return readers_.read(call, [&](Scope& scope) {
+    return sql_store::read_workers(scope.ask(get_workers, stored(call.now - worker_alive)));
+  });
 }
 
 bool PostgresStore::signal(std::string_view worker, Signal signal, const Call& call) {
@@ -226,7 +173,9 @@ bool PostgresStore::signal(std::string_view worker, Signal signal, const Call& c
 
 std::vector<Stat> PostgresStore::stats(std::string_view queue, Span span, TimePoint from, TimePoint to,
                                        const Call& call) {
-  return readers_.read(call, [&](Scope& scope) { return read_stats(scope, queue, span, from, to); });
+  return readers_.read(call, [&](Scope& scope) {
+    return sql_store::read_stats(scope.ask(get_stats, span, stored(from), stored(to)), scope, queue);
+  });
 }
 
 }  // namespace tidemill::postgres_store
