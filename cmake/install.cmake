@@ -5,7 +5,7 @@ tidemill_existing(libraries tidemill_core tidemill_driver_mysql tidemill_driver_
   tidemill_driver_sqlite
   tidemill_store_memory tidemill_store_mysql tidemill_store_postgres tidemill_store_redis tidemill_store_sql
   tidemill_store_sqlite
-  tidemill_stores tidemill_engine tidemill_testing)
+  tidemill_stores tidemill_engine tidemill_testing tidemill_gateway_persistent_queue)
 list(APPEND libraries tidemill)
 install(TARGETS ${libraries} EXPORT tidemill_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT tidemill_targets NAMESPACE tidemill:: FILE tidemillTargets.cmake

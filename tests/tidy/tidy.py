@@ -25,6 +25,7 @@ LAYERS = {
     "stores/sqlite": {"core", "stores/sql", "drivers/sqlite"},
     "stores": {"core", "stores/memory", "stores/mysql", "stores/postgres", "stores/redis", "stores/sqlite"},
     "engine": {"core"},
+    "gateways/persistent_queue": {"core", "engine", "drivers/mysql"},
     "testing": {"core", "engine"},
     "wire": {"core"},
     "stores/server": {"core", "wire", "drivers/http"},

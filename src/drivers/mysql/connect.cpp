@@ -195,4 +195,6 @@ unsigned long Connection::server_version() const noexcept { return mysql_get_ser
 
 unsigned long Connection::id() const noexcept { return mysql_thread_id(connection_); }
 
+void close_borrowed(st_mysql* connection) noexcept { mysql_close(connection); }
+
 }  // namespace tidemill::mysql

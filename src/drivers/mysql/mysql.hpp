@@ -50,6 +50,8 @@ class Query {
 
   /// How many rows were returned.
   std::int64_t rows() const noexcept;
+  /// How many columns they have; 0 where there are no rows to return.
+  std::size_t columns() const noexcept;
   /// How many rows were inserted, deleted or returned; or matched by an UPDATE, where a borrowed connection
   /// may count those alone that are not as before. `ON DUPLICATE KEY UPDATE` counts as the server's manual
   /// says.
@@ -237,5 +239,8 @@ class Connection {
   Deadline deadline_ = Deadline::max();
   std::unordered_map<const Sql*, Template> templates_;
 };
+
+/// Closes a connection that was borrowed and that its owner wants to be rid of.
+void close_borrowed(st_mysql* connection) noexcept;
 
 }  // namespace tidemill::mysql

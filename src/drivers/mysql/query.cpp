@@ -33,6 +33,10 @@ std::int64_t Query::rows() const noexcept {
   return result_ != nullptr ? static_cast<std::int64_t>(mysql_num_rows(result_.get())) : 0;
 }
 
+std::size_t Query::columns() const noexcept {
+  return result_ != nullptr ? mysql_num_fields(result_.get()) : 0;
+}
+
 bool Query::step() noexcept {
   row_ = result_ != nullptr ? mysql_fetch_row(result_.get()) : nullptr;
   if (row_ != nullptr) lengths_ = mysql_fetch_lengths(result_.get());

@@ -1,0 +1,150 @@
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <tidemill/store.hpp>
+
+struct st_mysql;  // libmariadb's MYSQL.
+
+/// A connection to an SQL database, of whatever library: an ORM's, a wrapper's, the application's own.
+namespace tidemill {
+
+/// A parameter of a statement: NULL, an integer, or text in UTF-8.
+using SqlValue = std::variant<std::nullptr_t, std::int64_t, std::string>;
+/// A row of an answer: each column as text, the way the server writes it; none for NULL.
+using SqlRow = std::vector<std::optional<std::string>>;
+
+/// The rows of an answer, walked once: `next` comes to the first row, then to the one after; `text` is of the
+/// row that it came to, columns counted from 0. What has no rows may have no columns.
+template <class T>
+concept SqlCursor = requires(T& cursor, std::size_t column) {
+  { cursor.columns() } -> std::convertible_to<std::size_t>;
+  { cursor.next() } -> std::convertible_to<bool>;
+  { cursor.text(column) } -> std::convertible_to<std::optional<std::string>>;
+};
+
+/// What a connection must be able to do: four calls. Say what it is once, in a class of some thirty lines,
+/// around what the application has; tests/gateways/persistent_queue/soci.hpp has it for SOCI.
+///
+///   execute(text, parameters)   runs a statement, answers how many rows it changed (or matched)
+///   query(text, parameters)     runs a statement, answers a cursor over its rows
+///   ping()                      throws if the server can't be reached
+///   close()                     gives the connection up
+///
+/// In `text` each `?` stands for a parameter, in their order; no text of ours has one elsewhere, nor a colon,
+/// nor a `$`. Any of the four may throw something derived from std::exception; that is an
+/// Error{unavailable} then, unless it is an Error already. A refused statement must not close the connection.
+///
+/// A handle is one session: what one call sets, the next one finds (so a pool is none, one connection of it
+/// is). It is in autocommit mode, and no transaction is open when a call comes, but where a caller's own
+/// transaction is asked for. It speaks to the primary, never to a replica, and its texts are UTF-8 (utf8mb4).
+template <class T>
+concept SqlConnection = requires(T& connection, const std::string& text, std::span<const SqlValue> values) {
+  { connection.execute(text, values) } -> std::convertible_to<std::int64_t>;
+  { connection.query(text, values) } -> SqlCursor;
+  connection.ping();
+  connection.close();
+};
+
+/// Holds a connection of any kind. Copies share it.
+///
+/// Thread safety: all members may be called from any thread. Calls on one connection never overlap: they wait
+/// for each other, those of all copies. An application that goes on using its own connection while Tidemill
+/// has it does that under `lock()`. Calls come from whatever thread needs an answer, and from several in
+/// turn; a library with state by thread must be told (libmariadb needs nothing).
+class SqlHandle {
+ public:
+  /// None; every call throws Error{closed}.
+  SqlHandle() = default;
+  /// Of the caller's own connection, which must outlive all copies. It is never closed but by `close`.
+  template <SqlConnection T>
+  static SqlHandle borrow(T& connection) {
+    return SqlHandle{std::make_shared<Holder<T*>>(&connection)};
+  }
+  /// Shares the connection, and drops it with the last copy.
+  template <SqlConnection T>
+  static SqlHandle share(std::shared_ptr<T> connection) {
+    return SqlHandle{std::make_shared<Holder<std::shared_ptr<T>>>(std::move(connection))};
+  }
+  /// Of libmariadb: a connection that is open, in autocommit mode, with texts in utf8mb4, and must outlive
+  /// all copies. `close` closes it with mysql_close.
+  static SqlHandle mysql(st_mysql* connection);
+  /// A connection of its own to MariaDB or MySQL, made with the first call and made anew once it is lost:
+  /// `mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE`. A call takes 10 s at most. Throws Error{invalid} for a
+  /// URL that it can't read.
+  static SqlHandle mysql(const std::string& url);
+
+  explicit operator bool() const noexcept { return holder_ != nullptr; }
+  /// Whether they share one connection.
+  friend bool operator==(const SqlHandle&, const SqlHandle&) = default;
+
+  /// How many rows were changed, or matched, as the connection counts. Throws Error.
+  std::int64_t execute(const std::string& text, std::span<const SqlValue> values = {}) const;
+  /// All rows. Throws Error.
+  std::vector<SqlRow> query(const std::string& text, std::span<const SqlValue> values = {}) const;
+  void ping() const;
+  void close() const;
+  /// As long as it is held, calls of other threads wait; those of this thread don't.
+  std::unique_lock<std::recursive_mutex> lock() const;
+
+ private:
+  struct Base {
+    virtual ~Base() = default;
+    virtual std::int64_t execute(const std::string& text, std::span<const SqlValue> values) = 0;
+    virtual std::vector<SqlRow> query(const std::string& text, std::span<const SqlValue> values) = 0;
+    virtual void ping() = 0;
+    virtual void close() = 0;
+    std::recursive_mutex mutex = {};
+  };
+  template <class Pointer>
+  struct Holder final : Base {
+    explicit Holder(Pointer its) : connection(std::move(its)) {}
+    std::int64_t execute(const std::string& text, std::span<const SqlValue> values) override {
+      return static_cast<std::int64_t>(connection->execute(text, values));
+    }
+    std::vector<SqlRow> query(const std::string& text, std::span<const SqlValue> values) override;
+    void ping() override { connection->ping(); }
+    void close() override { connection->close(); }
+    Pointer connection;
+  };
+  explicit SqlHandle(std::shared_ptr<Base> holder) : holder_(std::move(holder)) {}
+  Base& its() const;
+
+  std::shared_ptr<Base> holder_;
+};
+
+template <class Pointer>
+std::vector<SqlRow> SqlHandle::Holder<Pointer>::query(const std::string& text,
+                                                      std::span<const SqlValue> values) {
+  auto cursor = connection->query(text, values);
+  std::vector<SqlRow> rows;
+  while (cursor.next()) {
+    SqlRow& row = rows.emplace_back();
+    for (std::size_t i = 0; i < cursor.columns(); ++i) row.push_back(cursor.text(i));
+  }
+  return rows;
+}
+
+/// The caller's own open transaction on any connection, for `Client::enqueue` and
+/// `persistent_queue::add_job`: what is enqueued exists if and only if that transaction commits. It neither
+/// begins nor ends it.
+class SqlTransaction : public Transaction {
+ public:
+  explicit SqlTransaction(SqlHandle db) : db_(std::move(db)) {}
+  const SqlHandle& handle() const noexcept { return db_; }
+
+ private:
+  SqlHandle db_;
+};
+
+}  // namespace tidemill

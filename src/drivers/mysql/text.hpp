@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "drivers/sql/text.hpp"
+
+namespace tidemill::mysql {
+
+/// A statement that was put together while the program runs, values and all: `query(any_text, WholeText{…})`.
+/// Who makes it answers for its literals; append_literal makes them.
+struct WholeText {
+  std::string_view text;
+};
+inline void append_literal(std::string& out, WholeText whole) { out += whole.text; }
+
+inline constexpr sql::Sql any_text{"$1"};
+
+}  // namespace tidemill::mysql

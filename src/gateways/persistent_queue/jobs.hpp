@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <tidemill/persistent_queue.hpp>
+#include <tidemill/store.hpp>
+
+namespace tidemill::persistent_queue {
+
+/// Whose claims they are: written beside each job, and asked for by each write about it.
+struct Claimant {
+  std::string owner = {};
+  std::uint64_t epoch = 0;
+};
+
+/// Which rows of the past are ours to run.
+struct Horizon {
+  std::int64_t since = 0;      ///< Unix seconds: of those before only ...
+  std::uint64_t after_id = 0;  ///< ... the ones behind this id.
+};
+
+/// A row that may be run, as a load finds it.
+struct Waiting {
+  std::uint64_t id = 0;
+  std::int64_t due = 0;    ///< Microseconds since 1970: not before; 0: at once.
+  std::int64_t order = 0;  ///< The same, but of what is due at once when it came.
+  bool with_null = false;  ///< Go's nodes can't read it.
+};
+
+/// What becomes of a job's row and of its row beside it.
+struct Ending {
+  std::int64_t status = 0;  ///< To write; 0: it goes on waiting.
+  std::int64_t delay = 0;   ///< Microseconds, while it waits.
+  std::int32_t attempts = 0, retries = 0, deferrals = 0;
+  std::string error = {};
+};
+
+/// The statements about jobs of one type.
+///
+/// Thread safety: all members may be called from any thread. They throw Error.
+class Jobs {
+ public:
+  Jobs(SqlHandle db, std::int32_t type, ClaimMode mode) : db_(std::move(db)), type_(type), mode_(mode) {}
+
+  struct Look {
+    std::uint64_t id_max = 0;
+    std::int64_t now = 0;  ///< Microseconds since 1970, by the database's clock.
+  };
+  /// Costs next to nothing, however many rows there are.
+  Look look();
+
+  /// Those with status 0 that are due within `ahead` or are already, soonest first, `limit` at most.
+  std::vector<Waiting> load(const Horizon& horizon, Duration ahead, std::size_t limit);
+
+  /// Takes those of them that are due and still wait, and answers them as tasks, in no order.
+  std::vector<Task> claim(std::span<const std::uint64_t> ids, const Claimant& claimant);
+
+  enum class Ended : std::uint8_t { written, ended, lost };
+  /// If the row is still as `claim` left it, and the claim is the claimant's: all of it, or nothing.
+  Ended end(std::uint64_t id, const Claimant& claimant, const Ending& ending);
+
+  /// Marks of claimants before this epoch are taken away, but for these jobs. How many there were.
+  std::int64_t reap(std::uint64_t epoch, std::span<const std::uint64_t> but);
+  /// Deletes what is kept beside jobs that have succeeded or are gone, or failed a week ago. How many.
+  std::int64_t clean(std::size_t limit);
+
+  std::uint64_t insert(const SqlHandle& db, std::span<const NewJob> jobs);
+
+ private:
+  void load_part(const char* which, const Horizon& horizon, Duration ahead, std::size_t limit,
+                 std::vector<Waiting>& to);
+  std::vector<std::uint64_t> mark(std::span<const Task> tasks);
+
+  SqlHandle db_;
+  std::int32_t type_;
+  ClaimMode mode_;
+};
+
+/// The number that a term of the lease gets. Any owner but the last, and any that has released it, is one
+/// more than the last; `clean`: the owner before had released it.
+std::uint64_t begin_term(const SqlHandle& db, const std::string& lock_name, const std::string& owner,
+                         const std::string& before, bool& clean);
+/// Says that the owner has released it.
+void end_term_cleanly(const SqlHandle& db, const std::string& lock_name, const std::string& owner);
+
+/// Why the table can't hold it; empty: it can.
+std::string fault_of(const NewJob& job);
+
+}  // namespace tidemill::persistent_queue
