@@ -59,12 +59,13 @@ const GoBuild& go() {
   return found;
 }
 
-GoBuild build_peer() {
+/// The program in a folder beside this file; `what` is what it takes from Go's module proxy.
+GoBuild build_peer(const std::string& name, const std::string& what) {
   if (!go().why_not.empty()) return go();
-  const std::string folder = TIDEMILL_SOURCE_DIR "/tests/interop/asynq";
-  const std::filesystem::path program = scratch() / "peer";
+  const std::string folder = TIDEMILL_SOURCE_DIR "/tests/interop/" + name;
+  const std::filesystem::path program = scratch() / (name + "-peer");
   const Run modules = run({go().program.string(), "mod", "download", "-C", folder});
-  if (modules.code != 0) return {{}, fmt::format("Go could not get Asynq:\n{}", modules.output)};
+  if (modules.code != 0) return {{}, fmt::format("Go could not get {}:\n{}", what, modules.output)};
   const Run build =
       run({go().program.string(), "build", "-C", folder, "-buildvcs=false", "-o", program.string(), "."});
   if (build.code != 0) throw std::runtime_error{build.output};
@@ -82,7 +83,12 @@ GoBuild build_asynqmon() {
 }  // namespace
 
 const GoBuild& asynq_peer() {
-  static const GoBuild built = build_peer();
+  static const GoBuild built = build_peer("asynq", "Asynq");
+  return built;
+}
+
+const GoBuild& persistent_queue_peer() {
+  static const GoBuild built = build_peer("persistent_queue", "its driver for MySQL");
   return built;
 }
 

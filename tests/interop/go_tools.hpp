@@ -15,6 +15,8 @@ struct GoBuild {
 
 /// tests/interop/asynq. Throws std::runtime_error when it does not compile.
 const GoBuild& asynq_peer();
+/// That of tests/interop/persistent_queue.
+const GoBuild& persistent_queue_peer();
 /// Asynq's web page, of the last version.
 const GoBuild& asynqmon();
 
