@@ -48,8 +48,8 @@ void TablesStore::look(std::size_t wanted) {
   const Steady start = steady_now();
   {
     const std::lock_guard lock{mutex_};
-    // What a worker has forgotten is found by the next load.
-    line_.forget_before(start - 2 * worker_lease_.lease);
+    // What a worker has forgotten is found by the next load; not before its handler must have ended.
+    line_.forget_before(start - std::max(2 * worker_lease_.lease, options_.handler_timeout));
     if (line_.ready(estimate(), wanted, held_up_to()) >= wanted) return;
   }
   if (start < next_look_) return;

@@ -149,7 +149,7 @@ Jobs::Ended Jobs::end(std::uint64_t id, const Claimant& claimant, const Ending& 
       "UPDATE async_job_tab j JOIN tidemill_async_job s ON s.job_id = j.id SET j.job_status = ?, "
       "j.update_time = IF(? = 0, j.update_time, UNIX_TIMESTAMP()), s.owner = '', s.attempts = ?, "
       "s.retries = ?, s.deferrals = ?, s.next_due = IF(? = 0, 0, " NOW_US
-      " + ?), s.last_error = ?, s.updated_at = UNIX_TIMESTAMP() "
+      " + ?), s.last_error = ?, s.updated_at = IF(? = 1, 0, UNIX_TIMESTAMP()) "
       "WHERE j.id = ? AND IFNULL(j.job_status, 0) = ? AND s.owner = ? AND s.epoch = ?";
   const auto number = [](auto value) { return SqlValue{static_cast<std::int64_t>(value)}; };
   const std::vector<SqlValue> values{number(ending.status),
@@ -160,6 +160,7 @@ Jobs::Ended Jobs::end(std::uint64_t id, const Claimant& claimant, const Ending& 
                                      number(ending.delay),
                                      number(ending.delay),
                                      SqlValue{ending.error},
+                                     number(ending.status),
                                      number(id),
                                      number(mode_ == ClaimMode::mark ? 3 : 0),
                                      SqlValue{claimant.owner},
@@ -190,8 +191,8 @@ std::int64_t Jobs::clean(std::size_t limit) {
                                      SqlValue{static_cast<std::int64_t>(limit)}};
   const std::vector<SqlRow> rows = db_.query(
       "SELECT s.job_id FROM tidemill_async_job s LEFT JOIN async_job_tab j ON j.id = s.job_id "
-      "WHERE s.job_type = ? AND (j.id IS NULL OR j.job_status = 1 OR "
-      "(j.job_status = 2 AND s.updated_at < UNIX_TIMESTAMP() - ?)) LIMIT ?",
+      "WHERE s.job_type = ? AND s.updated_at < UNIX_TIMESTAMP() - ? AND "
+      "(j.id IS NULL OR j.job_status IN (1, 2)) LIMIT ?",
       values);
   if (rows.empty()) return 0;
   std::vector<SqlValue> ids;

@@ -65,7 +65,8 @@ class Jobs {
 
   /// Marks of claimants before this epoch are taken away, but for these jobs. How many there were.
   std::int64_t reap(std::uint64_t epoch, std::span<const std::uint64_t> but);
-  /// Deletes what is kept beside jobs that have succeeded or are gone, or failed a week ago. How many.
+  /// Deletes what is kept beside jobs that have succeeded here, and beside those that are over or gone and
+  /// that nobody has written about for a week. How many.
   std::int64_t clean(std::size_t limit);
 
   std::uint64_t insert(const SqlHandle& db, std::span<const NewJob> jobs);

@@ -72,7 +72,9 @@ bool LeaseKeeper::acquire() {
   if (others) return false;
   const Steady sent = steady_now();
   if (!row_.acquire()) return false;
-  const Term term = begin_(before);
+  if (!before || before->owner != row_.owner()) before_ = before;
+  const Term term = begin_(before_);
+  before_.reset();
   {
     const std::lock_guard lock{mutex_};
     term_ = term;

@@ -83,6 +83,8 @@ class LeaseKeeper {
   const Told told_;
 
   std::mutex acting_;  ///< One at a time takes, renews or releases.
+  /// The row as it was before it became ours, until the term has begun. Guarded by acting_.
+  std::optional<LeaseRow::State> before_ = {};
   mutable std::mutex mutex_;
   std::condition_variable wakes_;
   // Guarded by mutex_:

@@ -82,7 +82,8 @@ bool LeaseRow::is_mine(bool must_last) {
 bool LeaseRow::acquire() {
   if (!read()) change(create_row, {name_, owner_});
   if (change(acquire_row, {length_.count(), owner_, name_}) > 0) return true;
-  return is_mine(true);
+  // It may be ours from before; then it shall last from now on.
+  return is_mine(true) && renew() == Renewal::renewed;
 }
 
 LeaseRow::Renewal LeaseRow::renew() {

@@ -28,7 +28,7 @@ class LeaseRow {
   /// None: there is no such row.
   std::optional<State> read();
 
-  /// Statement S1 and S2. True if it is the owner's now, also if it was before.
+  /// Statement S1 and S2. True if it is the owner's now, for its whole length; also if it was before.
   bool acquire();
   enum class Renewal : std::uint8_t { renewed, lost };
   /// Statement S3. If the lease has run out and nobody has taken it, it goes on.

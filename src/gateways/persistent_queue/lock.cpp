@@ -22,6 +22,11 @@ using namespace std::chrono_literals;
 constexpr Duration usual_pause = 5s;
 constexpr Duration renew_most = 8s;
 
+/// 5 s of 30 s, so that it counts as lost before a release of Go's, which leaves it 25 s, can end it.
+Duration margin_of(const LockConfig& config) {
+  return std::min<Duration>(Duration{config.lock_seconds} / 6, 5s);
+}
+
 LockConfig checked(LockConfig config) {
   const auto require = [](bool condition, const char* what) {
     if (!condition) throw Error{ErrorKind::invalid, fmt::format("ShedLock: {}", what)};
@@ -41,14 +46,9 @@ LockConfig checked(LockConfig config) {
   if (!config.renew_interval)
     config.renew_interval = std::min<Duration>(Duration{config.lock_seconds} / 4, renew_most);
   require(*config.renew_interval > Duration::zero() &&
-              *config.renew_interval + Duration{1s} < Duration{config.lock_seconds},
-          "renew_interval must be more than zero, and shorter than the lock by more than a second");
+              *config.renew_interval + Duration{1s} + margin_of(config) < Duration{config.lock_seconds},
+          "renew_interval must be more than zero, and shorter than the lock by a second and its sixth");
   return config;
-}
-
-/// A second at most, and a tenth of a short one.
-Duration margin_of(const LockConfig& config) {
-  return std::min<Duration>(Duration{config.lock_seconds} / 10, 1s);
 }
 
 }  // namespace
@@ -66,6 +66,23 @@ struct ShedLock::Impl {
              .log = config.log},
             [this](const std::optional<LeaseRow::State>&) { return LeaseKeeper::Term{.epoch = ++terms}; },
             [] {}) {}
+
+  bool lock_until(Steady end, Duration pause, const std::stop_token& stop) {
+    if (pause <= Duration::zero()) pause = usual_pause;
+    std::mutex mutex;
+    std::condition_variable_any wakes;
+    while (!stop.stop_requested() && std::chrono::steady_clock::now() < end) {
+      try {
+        if (keeper.try_acquire()) return true;
+      } catch (const Error& error) {
+        config.log.warning("a lock can't be asked for; tries again", {{"error", error.what()}});
+      }
+      const Steady next = std::min<Steady>(end, std::chrono::steady_clock::now() + pause);
+      std::unique_lock waiting{mutex};
+      wakes.wait_until(waiting, stop, next, [] { return false; });
+    }
+    return false;
+  }
 
   const LockConfig config;
   std::atomic<std::uint64_t> terms{0};
@@ -88,33 +105,11 @@ ShedLock::~ShedLock() {
 bool ShedLock::try_lock() { return impl_->keeper.try_acquire(); }
 
 bool ShedLock::lock(Duration pause, std::stop_token stop) {
-  if (pause <= Duration::zero()) pause = usual_pause;
-  std::mutex mutex;
-  std::condition_variable_any wakes;
-  while (!stop.stop_requested()) {
-    try {
-      if (try_lock()) return true;
-    } catch (const Error& error) {
-      impl_->config.log.warning("a lock can't be asked for; tries again", {{"error", error.what()}});
-    }
-    std::unique_lock waiting{mutex};
-    wakes.wait_for(waiting, stop, pause, [] { return false; });
-  }
-  return false;
+  return impl_->lock_until(Steady::max(), pause, stop);
 }
 
 bool ShedLock::lock_with_timeout(Duration pause, Duration timeout) {
-  if (pause <= Duration::zero()) pause = usual_pause;
-  const Steady end = std::chrono::steady_clock::now() + timeout;
-  std::mutex mutex;
-  std::condition_variable wakes;
-  while (std::chrono::steady_clock::now() < end) {
-    if (try_lock()) return true;
-    std::unique_lock waiting{mutex};
-    wakes.wait_until(waiting, std::min<Steady>(end, std::chrono::steady_clock::now() + pause),
-                     [] { return false; });
-  }
-  return false;
+  return impl_->lock_until(std::chrono::steady_clock::now() + timeout, pause, {});
 }
 
 std::stop_token ShedLock::extend_failed() const { return impl_->keeper.lost(); }

@@ -42,7 +42,8 @@ const std::string side_text =
     "attempts int NOT NULL DEFAULT 0, retries int NOT NULL DEFAULT 0, deferrals int NOT NULL DEFAULT 0, "
     "next_due bigint NOT NULL DEFAULT 0 COMMENT 'microseconds since 1970, 0 is at once', "
     "last_error text, owner varchar(255) NOT NULL DEFAULT '', epoch bigint unsigned NOT NULL DEFAULT 0, "
-    "updated_at int unsigned NOT NULL, KEY tidemill_updated (job_type, updated_at)"
+    "updated_at int unsigned NOT NULL COMMENT 'Unix seconds, 0 once it has succeeded', KEY tidemill_updated "
+    "(job_type, updated_at)"
     ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
 
 const std::string term_text =

@@ -234,6 +234,42 @@ TEST_F(PersistentQueueLease, MarkedRowsOfADeadNodeAreTakenBack) {
   EXPECT_EQ(seen, 3);
 }
 
+TEST_F(PersistentQueueLease, TheServerIsKilledAndAllEndsOnceItIsBack) {
+  testing::MysqlServer server;
+  url = server.url();
+  db = SqlHandle::mysql(url);
+  const auto queues = start(config());
+  std::vector<std::uint64_t> ids;
+  for (int i = 0; i < 20; ++i) ids.push_back(insert("ok"));
+  for (const std::uint64_t id : ids) ASSERT_TRUE(ends_as(id, 1)) << lines.all();
+  server.stop(SIGKILL);
+  server.start();
+  for (int i = 0; i < 20; ++i) ids.push_back(insert("ok"));
+  for (const std::uint64_t id : ids) EXPECT_TRUE(ends_as(id, 1)) << lines.all();
+  EXPECT_EQ(runs.size(), 40U);
+}
+
+TEST_F(PersistentQueueLease, ALeaseThatIsTakenWithoutATermIsTakenOnceMoreAndNotForItsWholeLengthFromThen) {
+  // The row is had, the number of the term can't be: it is not held by halves.
+  const std::uint64_t id = insert("ok");
+  give_lease("go", 0);
+  start(config("other")).reset();  // Makes the tables.
+  db.execute("RENAME TABLE tidemill_shedlock TO hidden");
+  TableOptions options = table_options();
+  options.takeover_grace = 2s;
+  QueueConfig careful = config();
+  careful.table = options;
+  const auto broken = [&] { return lines.has("the lease can't be asked for"); };
+  db.execute("CREATE TABLE tidemill_shedlock (lock_name varchar(64) PRIMARY KEY)");
+  const auto queues = start(std::move(careful));
+  ASSERT_TRUE(eventually(broken));
+  EXPECT_FALSE(queues->leads("svc"));
+  db.execute("DROP TABLE tidemill_shedlock");
+  db.execute("RENAME TABLE hidden TO tidemill_shedlock");
+  EXPECT_TRUE(ends_as(id, 1)) << lines.all();
+  EXPECT_TRUE(lines.has("did not release it")) << lines.all();  // It knows still whose it was.
+}
+
 TEST_F(PersistentQueueLease, TheSessionsTimeZoneStaysAsItWas) {
   TableOptions options = table_options();
   options.db.execute("SET SESSION time_zone = '+05:00'");
