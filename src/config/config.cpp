@@ -124,6 +124,7 @@ constexpr std::array top_settings = {
     Top{"shutdown_timeout", [](Config& c, const Node& n) { c.shutdown_timeout = n.duration(); }},
     Top{"outgoing", read_outgoing},
     Top{"deliveries", read_deliveries},
+    Top{"gateways", read_gateways},
     Top{"schedules", read_schedules},
     Top{"log", read_logging},
 };
@@ -137,6 +138,10 @@ std::vector<std::string> secret_variables(const Config& config) {
   }
   for (const Delivery& delivery : config.deliveries)
     names.insert(names.end(), delivery.secret_variables.begin(), delivery.secret_variables.end());
+  for (const PersistentQueue& queue : config.persistent_queues) {
+    const std::vector<std::string>& its = queue.delivery.secret_variables;
+    names.insert(names.end(), its.begin(), its.end());
+  }
   return names;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <tidemill/log_sinks.hpp>
+#include <tidemill/persistent_queue.hpp>
 #include <tidemill/retry.hpp>
 #include <tidemill/schedule.hpp>
 #include <tidemill/worker.hpp>
@@ -43,6 +44,15 @@ struct Delivery {
   std::optional<deliver::CommandDelivery> command = {};
   std::optional<RetryPolicy> retry = {};
   std::vector<std::string> secret_variables = {};  ///< Of the environment, that its secrets come from.
+};
+
+/// A queue of PersistentQueue's tables, whose jobs are delivered.
+struct PersistentQueue {
+  persistent_queue::TableOptions table = {};  ///< With a connection that is made when it is first used.
+  std::string url = {};
+  Duration wait = std::chrono::seconds{10};  ///< Before a retry.
+  std::int32_t concurrency = 100;
+  Delivery delivery = {};  ///< Without kinds.
 };
 
 struct Outgoing {
@@ -95,6 +105,7 @@ struct Config {
   std::int32_t commands = 10;        ///< Of which commands.
   Duration shutdown_timeout = std::chrono::seconds{20};
   std::vector<Delivery> deliveries = {};
+  std::vector<PersistentQueue> persistent_queues = {};
   Outgoing outgoing = {};
   std::optional<std::vector<Schedule>> schedules = {};  ///< None: those in the store are left alone.
   std::optional<ScheduleFile> schedule_file = {};       ///< Of which `schedules` are what was read.

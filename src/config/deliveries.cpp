@@ -40,6 +40,8 @@ constexpr std::array http_settings = {
          [](Delivery& d, const Node& n) { d.http->response_bytes_max = n.size(0, 16U << 20U); }},
 };
 
+}  // namespace
+
 void read_http(Delivery& delivery, const Node& node) {
   HttpDelivery& http = delivery.http.emplace();
   if (node.is_scalar()) {
@@ -54,6 +56,8 @@ void read_http(Delivery& delivery, const Node& node) {
   }
   for (const std::string& fault : deliver::faults_of(rest)) node.wrong(fault);
 }
+
+namespace {
 
 /// Values are texts or secrets.
 void read_environment(Delivery& delivery, const Node& node) {
@@ -78,6 +82,8 @@ constexpr std::array command_settings = {
          }},
 };
 
+}  // namespace
+
 void read_command(Delivery& delivery, const Node& node) {
   CommandDelivery& command = delivery.command.emplace();
   if (node.is_scalar()) {
@@ -89,6 +95,8 @@ void read_command(Delivery& delivery, const Node& node) {
   }
   if (command.argv.empty() == command.shell.empty()) node.wrong("needs one of argv and shell");
 }
+
+namespace {
 
 constexpr std::array delivery_settings = {
     Each{"kinds", [](Delivery& d, const Node& n) { d.kinds = n.texts(); }},

@@ -15,8 +15,13 @@ using yaml::Setting;
 
 void read_tokens(Config& config, const Node& node);
 void read_deliveries(Config& config, const Node& node);
+void read_gateways(Config& config, const Node& node);
 void read_schedules(Config& config, const Node& node);
 void read_logging(Config& config, const Node& node);
+
+/// How a delivery is made: its `http`, its `command`.
+void read_http(Delivery& delivery, const Node& node);
+void read_command(Delivery& delivery, const Node& node);
 
 struct Secret {
   std::string text = {};

@@ -79,6 +79,19 @@ void write_delivery(json::Writer& out, const config::Delivery& delivery) {
   out.close('}');
 }
 
+void write_persistent_queue(json::Writer& out, const config::PersistentQueue& queue) {
+  out.open('{');
+  out.member("service", queue.table.service_name);
+  out.member("job_type", queue.table.job_type);
+  out.member("database", without_secrets(queue.url));
+  out.member("max_retries", queue.table.retries_max);
+  member_duration(out, "wait", queue.wait);
+  out.member("concurrency", queue.concurrency);
+  if (queue.delivery.http) write_http(out, *queue.delivery.http);
+  if (queue.delivery.command) write_command(out, *queue.delivery.command);
+  out.close('}');
+}
+
 void write_limits(json::Writer& out, const config::Limits& limits) {
   out.member("body", limits.body_bytes);
   out.member("headers", limits.header_bytes);
@@ -146,6 +159,12 @@ std::string to_json(const config::Config& config) {
     wire::member_object(out, "outgoing", [&] { write_outgoing(out, config.outgoing); });
     out.key("deliveries");
     wire::write_array(out, config.deliveries, write_delivery);
+    if (!config.persistent_queues.empty()) {
+      wire::member_object(out, "gateways", [&] {
+        out.key("persistent_queue");
+        wire::write_array(out, config.persistent_queues, write_persistent_queue);
+      });
+    }
     if (config.schedules) wire::member_object(out, "schedules", [&] { write_schedules(out, config); });
     wire::member_object(out, "log", [&] { write_logging(out, config.log); });
   });

@@ -139,7 +139,8 @@ void Server::Impl::check_routes(const config::Config& checked) const {
 }
 
 std::shared_ptr<Deliveries> Server::Impl::make_deliveries(const config::Config& from) {
-  if (!has_role(from, "worker") || from.deliveries.empty()) return nullptr;
+  if (!has_role(from, "worker") || (from.deliveries.empty() && from.persistent_queues.empty()))
+    return nullptr;
   return std::make_shared<Deliveries>(store, from, log);
 }
 
@@ -161,7 +162,6 @@ void Server::Impl::start_scheduler(const config::Config& from) {
 }
 
 void Server::Impl::replace_deliveries(std::shared_ptr<Deliveries> next) {
-  if (next) next->start();
   if (replaced.joinable()) replaced.join();
   {
     const std::lock_guard lock{mutex};
@@ -199,6 +199,7 @@ std::vector<std::string_view> Server::Impl::reload() {
                 {{"settings", fmt::format("{}", fmt::join(waiting, ", "))}});
   }
   auto begun = make_deliveries(next);
+  if (begun) begun->start();
   sync_schedules(next);
   if (api) api->set_access(access_of(next));
   replace_deliveries(std::move(begun));

@@ -98,6 +98,47 @@ TEST(ConfigTest, WhatIsDocumentedAsDefaultIsIt) {
   EXPECT_EQ(said.deliveries[0].http->response_bytes_max, http.response_bytes_max);
 }
 
+TEST(ConfigTest, QueuesOfPersistentQueueAreReadAndTheirMistakesNamed) {
+  const Config config = parse(R"(
+gateways:
+  persistent_queue:
+    - service: mails
+      job_type: 7
+      database: mysql://app:secret@db/shop
+      max_retries: 3
+      first_pull_days: unlimited
+      claim: mark
+      http: https://example.org/hook
+)",
+                              "t.yaml");
+  ASSERT_EQ(config.persistent_queues.size(), 1U);
+  const PersistentQueue& queue = config.persistent_queues.front();
+  EXPECT_EQ(queue.table.service_name, "mails");
+  EXPECT_EQ(queue.table.job_type, 7);
+  EXPECT_EQ(queue.table.retries_max, 3);
+  EXPECT_TRUE(queue.table.first_pull_days.is_unlimited());
+  EXPECT_EQ(queue.table.claim_mode, persistent_queue::ClaimMode::mark);
+  EXPECT_EQ(queue.delivery.http->url, "https://example.org/hook");
+
+  const auto refusal = [](const std::string& more) -> std::string {
+    try {
+      (void)parse("gateways:\n  persistent_queue:\n    - {service: a, job_type: 1, " + more + "}\n",
+                  "t.yaml");
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "it was taken";
+  };
+  const std::string db = "database: 'mysql://a@h/d'";
+  EXPECT_THAT(refusal("command: cat"), HasSubstr("has no database"));
+  EXPECT_THAT(refusal(db), HasSubstr("needs one of http and command"));
+  EXPECT_THAT(refusal("command: cat, database: 'http://h'"), HasSubstr("t.yaml:3:"));
+  EXPECT_THAT(refusal(db + ", command: cat, claim: both"), HasSubstr("none or mark"));
+  EXPECT_THAT(refusal(db + ", command: cat, lease: 3s"), HasSubstr("too short for renewals"));
+  EXPECT_THAT(refusal(db + ", command: cat}\n    - {service: b, job_type: 1, command: cat, " + db),
+              HasSubstr("every job would run twice"));
+}
+
 TEST(ConfigTest, APayloadBecomesJson) {
   const Config config = parse(R"(
 schedules:

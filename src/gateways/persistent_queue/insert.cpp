@@ -62,7 +62,9 @@ std::uint64_t Jobs::insert(const SqlHandle& db, std::span<const NewJob> jobs) {
       values);
   if (count != static_cast<std::int64_t>(jobs.size()))
     throw Error{ErrorKind::unavailable, fmt::format("{} of {} rows were inserted", count, jobs.size())};
-  return static_cast<std::uint64_t>(integer_of(db.query("SELECT LAST_INSERT_ID()").at(0), 0));
+  const std::int64_t id = integer_of(db.query("SELECT LAST_INSERT_ID()").at(0), 0);
+  if (id == 0) throw Error{ErrorKind::unknown_outcome, "the connection was lost after the INSERT"};
+  return static_cast<std::uint64_t>(id);
 }
 
 // ---- Terms

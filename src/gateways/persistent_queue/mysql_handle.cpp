@@ -78,14 +78,29 @@ class MysqlHandle {
  private:
   mysql::Query run(const std::string& text, std::span<const SqlValue> values) {
     if (closed_) throw Error{ErrorKind::closed, "the connection was closed"};
+    const std::string whole = with_values(text, values);
     try {
-      connect();
-      connection_->give_up_at(std::chrono::steady_clock::now() + call_longest);
-      const std::string whole = with_values(text, values);
-      return connection_->query(mysql::any_text, mysql::WholeText{whole});
+      try {
+        return send(whole);
+      } catch (const mysql::Failure& failure) {
+        // The server has been away meanwhile, and nothing was written: as often as not it is back.
+        const bool again = failure.outcome() == mysql::Outcome::undone && !in_transaction_ && options_ &&
+                           !failure.timed_out();
+        if (!again) throw;
+        connection_.reset();
+        return send(whole);
+      }
     } catch (const mysql::Failure& failure) {
+      in_transaction_ = false;
       throw error_of(failure);
     }
+  }
+  mysql::Query send(const std::string& whole) {
+    connect();
+    connection_->give_up_at(std::chrono::steady_clock::now() + call_longest);
+    mysql::Query query = connection_->query(mysql::any_text, mysql::WholeText{whole});
+    in_transaction_ = connection_->in_transaction();
+    return query;
   }
   void connect() {
     if (connection_ && connection_->usable()) return;
@@ -101,6 +116,7 @@ class MysqlHandle {
   st_mysql* borrowed_ = nullptr;
   std::optional<mysql::Options> options_;
   bool closed_ = false;
+  bool in_transaction_ = false;  ///< The caller's, as of the last answer.
   std::optional<mysql::Connection> connection_;
 };
 
