@@ -172,7 +172,7 @@ struct Logger {
   Line info = {}, warn = {}, error = {}, debug = {};
 
   /// One that writes to a log of ours.
-  static Logger to(Log log);
+  static Logger to(const Log& log);
 };
 
 /// PersistentQueue's configuration, with the defaults of its README.
@@ -216,7 +216,7 @@ class Queues {
   bool leads(std::string_view service_name) const;
 
  private:
-  friend std::unique_ptr<Queues> init(std::vector<QueueConfig> configs, Logger logger);
+  friend std::unique_ptr<Queues> init(std::vector<QueueConfig> configs, const Logger& logger);
   struct Impl;
   explicit Queues(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
@@ -226,7 +226,7 @@ class Queues {
 /// ("wrong db engine", "handJobFunc is nil", "empty service name"), or for two services with one job type,
 /// which would run each job twice. Queues of one service share its lease, so they lead together; with Go,
 /// whose queues shut each other out, give each a service of its own.
-std::unique_ptr<Queues> init(std::vector<QueueConfig> configs, Logger logger = Logger::to(Log{}));
+std::unique_ptr<Queues> init(std::vector<QueueConfig> configs, const Logger& logger = Logger::to(Log{}));
 
 // ---- The lock by itself
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/utf8.hpp"
 #include "gateways/persistent_queue/rows.hpp"
 #include "gateways/persistent_queue/tables_store.hpp"
 
@@ -25,6 +26,7 @@ constexpr int load_share = 9;
 constexpr Duration clean_pause = 5s;
 constexpr Duration reap_pause = 60s;
 constexpr std::size_t nulls_named = 10;
+constexpr std::size_t error_bytes_max = 8U << 10U;
 
 Steady steady_now() { return std::chrono::steady_clock::now(); }
 
@@ -157,6 +159,8 @@ std::vector<Lease> TablesStore::take(const LeaseKeeper::Term& term, const Claim&
     for (const Waiting& row : rows) line_.add(row);
     throw;
   }
+  // Changed meanwhile, or a load overtook a report: what the row says now is for the next load to find.
+  if (tasks.size() < rows.size()) complete_ = false;
   // In the order of the line.
   std::unordered_map<std::string, std::size_t> places;
   for (std::size_t i = 0; i < rows.size(); ++i) places.emplace(std::to_string(rows[i].id), i);
@@ -178,42 +182,58 @@ std::vector<Lease> TablesStore::take(const LeaseKeeper::Term& term, const Claim&
 
 // ---- Reports
 
-std::vector<Reported> TablesStore::report(std::span<const Report> reports, const Call&) {
-  std::vector<Reported> answers;
-  for (const Report& report : reports) {
-    try {
-      answers.push_back(report_one(report));
-    } catch (const Error& error) {
-      if (answers.empty()) throw;
-      answers.resize(reports.size(), Reported::failed);
-      return answers;
-    }
-  }
-  return answers;
-}
+namespace {
 
-Reported TablesStore::report_one(const Report& report) {
-  const Token token = parse(report.lease->token);
+/// The column is text in UTF-8, of 64 KiB.
+std::string error_text(std::string_view error) { return replace_bad_utf8(error.substr(0, error_bytes_max)); }
+
+Ending ending_of(const Report& report) {
   Ending ending{.delay = report.delay.count(),
                 .attempts = report.attempt,
                 .retries = report.retries,
                 .deferrals = report.deferrals,
-                .error = report.error};
+                .error = error_text(report.error)};
   if (report.to == State::completed || report.to == State::gone) ending.status = 1;
   if (report.to == State::archived) ending.status = 2;
   if (ending.status != 0) ending.delay = 0;
-  const Jobs::Ended ended = jobs_.end(token.id, claimant(token.epoch), ending);
+  return ending;
+}
+
+}  // namespace
+
+std::vector<Reported> TablesStore::report(std::span<const Report> reports, const Call&) {
+  std::vector<Jobs::Ended> ends;
+  const auto write_all = [&] {
+    for (const Report& report : reports) {
+      const Token token = parse(report.lease->token);
+      ends.push_back(jobs_.end(token.id, claimant(token.epoch), ending_of(report)));
+    }
+  };
+  if (reports.size() == 1) {
+    write_all();
+  } else {
+    jobs_.together(write_all);
+  }
+  std::vector<Reported> answers;
   const std::lock_guard lock{mutex_};
+  for (std::size_t i = 0; i < ends.size(); ++i) answers.push_back(landed(reports[i], ends[i]));
+  rung_ = true;
+  bell_.notify_all();
+  return answers;
+}
+
+/// Requires mutex_.
+Reported TablesStore::landed(const Report& report, Jobs::Ended ended) {
+  const Token token = parse(report.lease->token);
   line_.land(token.id);
   if (ended == Jobs::Ended::ended) return Reported::ended;
   if (ended == Jobs::Ended::lost) return Reported::lost;
+  const Ending ending = ending_of(report);
   if (ending.status == 0 && token.epoch == epoch_) {
     // Known at once, and not by the next load.
     const std::int64_t at = estimate();
     const std::int64_t due = ending.delay > 0 ? at + ending.delay : 0;
     line_.add({.id = token.id, .due = due, .order = due > 0 ? due : at});
-    rung_ = true;
-    bell_.notify_all();
   }
   return Reported::applied;
 }
@@ -226,7 +246,7 @@ void TablesStore::end_late(std::uint64_t id, bool success, const std::string& er
     if (flight == nullptr) return;
     epoch = flight->epoch;
   }
-  Ending ending{.status = success ? 1 : 2, .error = error};
+  const Ending ending{.status = success ? 1 : 2, .error = error_text(error)};
   try {
     const Jobs::Ended ended = jobs_.end(id, claimant(epoch), ending);
     options_.log.info(

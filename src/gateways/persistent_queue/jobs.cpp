@@ -167,10 +167,35 @@ Jobs::Ended Jobs::end(std::uint64_t id, const Claimant& claimant, const Ending& 
                                      number(claimant.epoch)};
   if (db_.execute(write, values) > 0) return Ended::written;
   const SqlValue key = number(id);
-  const std::vector<SqlRow> rows =
-      db_.query("SELECT IFNULL(job_status, 0) FROM async_job_tab WHERE id = ?", {&key, 1});
-  const bool over = rows.empty() || integer_of(rows[0], 0) == 1 || integer_of(rows[0], 0) == 2;
-  return over ? Ended::ended : Ended::lost;
+  const std::vector<SqlRow> rows = db_.query(
+      "SELECT IFNULL(j.job_status, 0), s.owner, s.epoch, s.attempts, s.retries, s.deferrals "
+      "FROM async_job_tab j LEFT JOIN tidemill_async_job s ON s.job_id = j.id WHERE j.id = ?",
+      {&key, 1});
+  if (rows.empty()) return Ended::ended;
+  const auto is = [&](std::size_t column, auto value) {
+    return integer_of(rows[0], column) == static_cast<std::int64_t>(value);
+  };
+  // Nobody else writes our term's number, so then it is this very write, whose answer was lost.
+  const bool by_us = rows[0][1] == "" && is(0, ending.status) && is(2, claimant.epoch) &&
+                     is(3, ending.attempts) && is(4, ending.retries) && is(5, ending.deferrals);
+  if (by_us) return Ended::written;
+  return is(0, 1) || is(0, 2) ? Ended::ended : Ended::lost;
+}
+
+void Jobs::together(const std::function<void()>& write) {
+  const auto lock = db_.lock();
+  db_.execute("START TRANSACTION");
+  try {
+    write();
+    db_.execute("COMMIT");
+  } catch (...) {
+    try {
+      db_.execute("ROLLBACK");
+    } catch (const std::exception&) {
+      // The connection is gone, and the transaction with it.
+    }
+    throw;
+  }
 }
 
 // ---- After others

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -61,7 +62,10 @@ class Jobs {
 
   enum class Ended : std::uint8_t { written, ended, lost };
   /// If the row is still as `claim` left it, and the claim is the claimant's: all of it, or nothing.
+  /// Once more it has the effect of once.
   Ended end(std::uint64_t id, const Claimant& claimant, const Ending& ending);
+  /// What `write` does is one transaction. Throws what it throws, and then none of it is written.
+  void together(const std::function<void()>& write);
 
   /// Marks of claimants before this epoch are taken away, but for these jobs. How many there were.
   std::int64_t reap(std::uint64_t epoch, std::span<const std::uint64_t> but);

@@ -115,7 +115,7 @@ void check_together(const std::vector<QueueConfig>& configs) {
 
 }  // namespace
 
-Logger Logger::to(Log log) {
+Logger Logger::to(const Log& log) {
   Logger logger;
   logger.info = [log](const std::any&, std::string_view text) { log.info(text); };
   logger.warn = [log](const std::any&, std::string_view text) { log.warning(text); };
@@ -205,13 +205,13 @@ bool Queues::leads(std::string_view service_name) const {
   return std::ranges::any_of(impl_->queues, [&](const auto& queue) { return queue->leads(service_name); });
 }
 
-std::unique_ptr<Queues> init(std::vector<QueueConfig> configs, Logger logger) {
+std::unique_ptr<Queues> init(std::vector<QueueConfig> configs, const Logger& logger) {
   if (configs.empty()) throw Error{ErrorKind::invalid, "there is no queue to start"};
   for (QueueConfig& config : configs) config = completed(std::move(config));
   check_together(configs);
   for (QueueConfig& config : configs) {
-    std::any context = logger.new_context ? logger.new_context(config.service_name) : std::any{};
-    config.table.log = log_of(logger, config.service_name, std::move(context));
+    const std::any context = logger.new_context ? logger.new_context(config.service_name) : std::any{};
+    config.table.log = log_of(logger, config.service_name, context);
   }
   auto impl = std::make_unique<Queues::Impl>();
   std::map<std::string, std::shared_ptr<ServiceLease>> leases;

@@ -55,8 +55,7 @@ class TablesStore final : public Store {
   void look(std::size_t wanted);
   void load();
   std::vector<Lease> take(const LeaseKeeper::Term& term, const Claim& claim, std::size_t count);
-  std::vector<Waiting> off_the_line(std::size_t count);
-  Reported report_one(const Report& report);
+  Reported landed(const Report& report, Jobs::Ended ended);
   std::int64_t estimate() const;
   Claimant claimant(std::uint64_t epoch) const { return {lease_->owner(), epoch}; }
   void warn_of_nulls(const std::vector<Waiting>& rows);

@@ -140,6 +140,16 @@ TEST_F(PersistentQueueJobs, TheHandlersErrorIsKeptAndDecidesNothing) {
   EXPECT_EQ(status(retried), 0);  // So that a Go node can take over.
 }
 
+TEST_F(PersistentQueueJobs, AnErrorOfAnyBytesIsWritten) {
+  QueueConfig erring = config();
+  erring.handler = [](Job& job) {
+    job.error = "\xff" + std::string(100'000, 'x');
+    job.status = Status::failed;
+  };
+  const auto queues = start(std::move(erring));
+  EXPECT_TRUE(ends_as(insert("x"), 2)) << lines.all();
+}
+
 TEST_F(PersistentQueueJobs, TheRetryCountSurvivesARestart) {
   QueueConfig retrying = config();
   retrying.need_retry = true;

@@ -12,8 +12,9 @@ class PersistentQueueNodes : public Tables {
   void SetUp() override {
     Tables::SetUp();
     if (IsSkipped()) return;
-    db.execute("CREATE TABLE effects (n int AUTO_INCREMENT PRIMARY KEY, job_id bigint, node varchar(50), "
-               "what varchar(10), at bigint, KEY (job_id))");
+    db.execute(
+        "CREATE TABLE effects (n int AUTO_INCREMENT PRIMARY KEY, job_id bigint, node varchar(50), "
+        "what varchar(10), at bigint, KEY (job_id))");
   }
 
   testing::Process node(const std::string& name, std::vector<std::string> more = {}) {
@@ -32,7 +33,9 @@ class PersistentQueueNodes : public Tables {
   }
   bool all_end() const {
     return eventually(
-        [&] { return number("SELECT COUNT(*) FROM async_job_tab WHERE IFNULL(job_status, 0) NOT IN (1, 2)") == 0; },
+        [&] {
+          return number("SELECT COUNT(*) FROM async_job_tab WHERE IFNULL(job_status, 0) NOT IN (1, 2)") == 0;
+        },
         90s);
   }
   std::string log(const std::string& name) const { return testing::read_file(directory / name); }
@@ -77,8 +80,10 @@ TEST_F(PersistentQueueNodes, LeadersAreKilledAndEveryJobOfEachSortEndsAsItShould
   EXPECT_EQ(too_many("retry", 3, killed), 0);
   EXPECT_EQ(too_many("again:3", 3, killed), 0);
   // Never early, whoever led.
-  EXPECT_EQ(number("SELECT COUNT(*) FROM effects e JOIN async_job_tab j ON j.id = e.job_id WHERE e.at < j.start_time"),
-            0);
+  EXPECT_EQ(
+      number(
+          "SELECT COUNT(*) FROM effects e JOIN async_job_tab j ON j.id = e.job_id WHERE e.at < j.start_time"),
+      0);
   EXPECT_EQ(number("SELECT COUNT(*) FROM async_job_tab WHERE job_status <> IF(params = 'retry', 2, 1)"), 0);
 }
 

@@ -1,9 +1,10 @@
-// A node of the service "svc", for tests that kill, pause and stop it. What its handlers do goes into the table
-// `effects`, on a connection of their own.
+// A node of the service "svc", for tests that kill, pause and stop it. What its handlers do goes into the
+// table `effects`, on a connection of their own.
 //
 //   pq_node URL NAME [retries] [mark]
 //
-// Params: "ok"; "retry", which fails for ever; "again:N", which goes on until it has begun N times; "slow:MS".
+// Params: "ok"; "retry", which fails for ever; "again:N", which goes on until it has begun N times;
+// "slow:MS".
 #include <poll.h>
 
 #include <cstdio>
@@ -25,9 +26,10 @@ int main(int argc, char** argv) {
   const bool mark = argc > 4 && std::string{argv[4]} == "mark";
   const tidemill::SqlHandle effects = tidemill::SqlHandle::mysql(url);
   const auto note = [&](const pq::Job& job, const char* what) {
-    effects.execute(fmt::format("INSERT INTO effects (job_id, node, what, at) VALUES ({}, '{}', '{}', "
-                                "UNIX_TIMESTAMP())",
-                                job.id, name, what));
+    effects.execute(
+        fmt::format("INSERT INTO effects (job_id, node, what, at) VALUES ({}, '{}', '{}', "
+                    "UNIX_TIMESTAMP())",
+                    job.id, name, what));
   };
 
   pq::QueueConfig config;

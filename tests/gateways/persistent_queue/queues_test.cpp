@@ -135,7 +135,7 @@ TEST_F(PersistentQueues, TheLoggersContextGoesToLinesAndHandlers) {
     seen = std::any_cast<std::string>(job.context);
     throw std::runtime_error{"so that it is logged"};
   };
-  auto queues = init(std::move(configs), std::move(logger));
+  auto queues = init(std::move(configs), logger);
   EXPECT_TRUE(ends_as(insert("x"), 2));
   queues.reset();
   EXPECT_EQ(seen, "svc#2");
