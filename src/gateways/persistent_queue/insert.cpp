@@ -77,8 +77,9 @@ std::uint64_t begin_term(const SqlHandle& db, const std::string& lock_name, cons
   clean = !last.empty() && text_of(last[0], 0) == before && integer_of(last[0], 1) == 1;
   const std::vector<SqlValue> values{name, SqlValue{owner}};
   db.execute(
-      "INSERT INTO tidemill_shedlock (lock_name, epoch, owner, clean) VALUES (?, 1, ?, 0) "
-      "ON DUPLICATE KEY UPDATE epoch = epoch + 1, owner = VALUES(owner), clean = 0",
+      "INSERT INTO tidemill_shedlock (lock_name, epoch, owner, clean) VALUES (?, UNIX_TIMESTAMP(), ?, 0) "
+      "ON DUPLICATE KEY UPDATE epoch = GREATEST(epoch + 1, UNIX_TIMESTAMP()), owner = VALUES(owner), clean = "
+      "0",
       values);
   const std::vector<SqlRow> now = db.query(read, {&name, 1});
   if (now.empty() || text_of(now[0], 0) != owner)

@@ -119,27 +119,30 @@ std::vector<Task> Jobs::claim(std::span<const std::uint64_t> ids, const Claimant
                   " ON DUPLICATE KEY UPDATE owner = IF(epoch <= VALUES(epoch), VALUES(owner), owner), "
                   "epoch = GREATEST(epoch, VALUES(epoch)), updated_at = UNIX_TIMESTAMP()",
               values);
-  if (mode_ == ClaimMode::mark) {
-    const std::vector<std::uint64_t> marked = mark(tasks);
-    const std::unordered_set<std::uint64_t> ours{marked.begin(), marked.end()};
-    std::erase_if(tasks, [&](const Task& task) { return !ours.contains(std::stoull(task.ref.id)); });
-  }
+  const std::unordered_set<std::uint64_t> claimed = ours(tasks, claimant);
+  std::erase_if(tasks, [&](const Task& task) { return !claimed.contains(std::stoull(task.ref.id)); });
   return tasks;
 }
 
-/// Those whose rows have our mark now: nobody but who holds the lease writes it.
-std::vector<std::uint64_t> Jobs::mark(std::span<const Task> tasks) {
+/// Marks them if they are to be marked. Those that are the claimant's now, and that nobody has ended
+/// meanwhile.
+std::unordered_set<std::uint64_t> Jobs::ours(std::span<const Task> tasks, const Claimant& claimant) {
   std::vector<std::uint64_t> ids;
   for (const Task& task : tasks) ids.push_back(std::stoull(task.ref.id));
-  const std::vector<SqlValue> values = values_of(ids);
-  const std::string in = " WHERE id IN (" + marks(ids.size()) + ")";
-  db_.execute("UPDATE async_job_tab SET job_status = 3, update_time = UNIX_TIMESTAMP()" + in +
-                  " AND IFNULL(job_status, 0) = 0",
-              values);
-  ids.clear();
-  for (const SqlRow& row : db_.query("SELECT id FROM async_job_tab" + in + " AND job_status = 3", values))
-    ids.push_back(static_cast<std::uint64_t>(integer_of(row, 0)));
-  return ids;
+  std::vector<SqlValue> values = values_of(ids);
+  values.emplace_back(claimant.owner);
+  values.emplace_back(static_cast<std::int64_t>(claimant.epoch));
+  const std::string which = " WHERE j.id IN (" + marks(ids.size()) +
+                            ") AND s.owner = ? AND s.epoch = ? AND IFNULL(j.job_status, 0) = ";
+  const std::string both = "async_job_tab j JOIN tidemill_async_job s ON s.job_id = j.id";
+  if (mode_ == ClaimMode::mark)
+    db_.execute("UPDATE " + both + " SET j.job_status = 3, j.update_time = UNIX_TIMESTAMP()" + which + "0",
+                values);
+  const std::string status = mode_ == ClaimMode::mark ? "3" : "0";
+  std::unordered_set<std::uint64_t> found;
+  for (const SqlRow& row : db_.query("SELECT j.id FROM " + both + which + status, values))
+    found.insert(static_cast<std::uint64_t>(integer_of(row, 0)));
+  return found;
 }
 
 // ---- Ending

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include <tidemill/persistent_queue.hpp>
@@ -78,15 +79,16 @@ class Jobs {
  private:
   void load_part(const char* which, const Horizon& horizon, Duration ahead, std::size_t limit,
                  std::vector<Waiting>& to);
-  std::vector<std::uint64_t> mark(std::span<const Task> tasks);
+  std::unordered_set<std::uint64_t> ours(std::span<const Task> tasks, const Claimant& claimant);
 
   SqlHandle db_;
   std::int32_t type_;
   ClaimMode mode_;
 };
 
-/// The number that a term of the lease gets. Any owner but the last, and any that has released it, is one
-/// more than the last; `clean`: the owner before had released it.
+/// The number of a new term of the lease: greater than its last one, and not less than the database's time in
+/// Unix seconds, so that a service of another name, or a table that was emptied, begins behind what jobs were
+/// claimed under before. `clean`: the owner before had released the lease.
 std::uint64_t begin_term(const SqlHandle& db, const std::string& lock_name, const std::string& owner,
                          const std::string& before, bool& clean);
 /// Says that the owner has released it.

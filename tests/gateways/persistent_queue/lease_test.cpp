@@ -156,6 +156,36 @@ TEST_F(PersistentQueueLease, ALateResultIsRefusedOnceAnotherNodeHasClaimedTheRow
   EXPECT_EQ(status(id), 0) << lines.all();
 }
 
+TEST_F(PersistentQueueLease, WhatANewerTermHasClaimedIsNotStarted) {
+  start(config()).reset();  // Makes the tables.
+  const std::uint64_t newer = insert("ok");
+  db.execute(
+      fmt::format("INSERT INTO tidemill_async_job (job_id, job_type, owner, epoch, updated_at) VALUES "
+                  "({}, 7, 'other', UNIX_TIMESTAMP() + 1000, 0)",
+                  newer));
+  const auto queues = start(config());
+  EXPECT_TRUE(ends_as(insert("ok"), 1)) << lines.all();
+  EXPECT_TRUE(ends_as(insert("ok"), 1));
+  EXPECT_EQ(runs.count(newer), 0U);
+}
+
+TEST_F(PersistentQueueLease, AServiceOfAnotherNameGoesOnWithWhatTheLastLeft) {
+  QueueConfig retrying = config("before");
+  retrying.need_retry = true;
+  retrying.max_retries = 1;
+  retrying.wait_time = 1s;
+  for (int i = 0; i < 3; ++i) start(config("before")).reset();  // Some terms.
+  auto queues = start(retrying);
+  const std::uint64_t id = insert("retry");
+  ASSERT_TRUE(eventually([&] { return runs.count(id) == 1; }));
+  queues.reset();
+  db.execute("DELETE FROM tidemill_shedlock");
+  retrying.service_name = "after";
+  queues = start(retrying);
+  EXPECT_TRUE(ends_as(id, 2)) << lines.all();
+  EXPECT_EQ(runs.count(id), 2U);
+}
+
 TEST_F(PersistentQueueLease, StopWaitsForHandlersWritesAndReleasesOnlyThen) {
   QueueConfig slow = config();
   std::atomic<bool> go_on{false};
