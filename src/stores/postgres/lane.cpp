@@ -73,8 +73,9 @@ void Lane::flush(std::span<Operation* const> operations) noexcept {
     answer_by_reading(rest);
     while (!rest.empty()) write_some(rest);
   } catch (const postgres::Failure& failure) {
-    const auto error = std::make_exception_ptr(to_error(failure, options_.where));
-    for (Operation* const operation : rest) operation->error = error;
+    // One for each: they are thrown in threads of their own.
+    for (Operation* const operation : rest)
+      operation->error = std::make_exception_ptr(to_error(failure, options_.where));
   } catch (...) {
     for (Operation* const operation : rest) operation->error = std::current_exception();
   }
