@@ -98,6 +98,38 @@ our_memory() {
   printf '{"workload":"a pending task, Tidemill (Redis)","value":%d,"unit":"bytes"}\n' $(((after - before) / tasks))
 }
 
+# redis_limit NAME TASKS CALLS OPTION...: tasks a second of a script for so many of them, by redis-benchmark.
+redis_limit() {
+  local name=$1 count=$2 calls=$3 rate
+  shift 3
+  rate=$(redis-benchmark --csv -p "$port" -n "$calls" -r 1000000000 "$@" 2> /dev/null | tail -1 | cut -d '"' -f 4)
+  printf '{"workload":"Redis itself: %s","value":%.0f,"unit":"tasks/s"}\n' "$name" \
+    "$(python3 -c "print($rate * $count)")"
+}
+
+# The least that a queue could do: a hash and a list entry a task; then a lease, and the message read.
+redis_limits() {
+  local one="if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+    redis.call('HSET', KEYS[1], 'msg', ARGV[1], 'state', 'pending') redis.call('LPUSH', KEYS[2], ARGV[2])
+    redis.call('INCR', KEYS[3]) redis.call('SADD', KEYS[4], 'default') return 1"
+  local hundred="for i = 2, #ARGV do
+      redis.call('HSET', 't:' .. ARGV[1] .. i, 'msg', ARGV[i], 'state', 'pending')
+      redis.call('LPUSH', KEYS[1], ARGV[1] .. i) end return #ARGV - 1"
+  local claim="local r = {} for i = 1, ARGV[1] do local id = redis.call('RPOP', KEYS[1])
+      if not id then break end redis.call('ZADD', KEYS[2], 1, id) r[i] = redis.call('HGET', 't:' .. id, 'msg') end
+    return r"
+  local payload messages=()
+  payload=$(printf "%100s" "" | tr ' ' x)
+  for _ in {1..100}; do messages+=("$payload"); done
+  load() { redis-cli -p "$port" SCRIPT LOAD "$1"; }
+  redis_limit "a task a script of 5 commands, 50 connections" 1 200000 -c 50 \
+    EVALSHA "$(load "$one")" 4 t:__rand_int__ q n qs "$payload" __rand_int__
+  redis-cli -p "$port" FLUSHALL > /dev/null
+  redis_limit "enqueue 100 a script" 100 3000 -c 4 EVALSHA "$(load "$hundred")" 1 q __rand_int__ "${messages[@]}"
+  redis_limit "claim 100 a script" 100 2900 -c 4 EVALSHA "$(load "$claim")" 2 q lease 100
+  redis-cli -p "$port" FLUSHALL > /dev/null
+}
+
 # redis_round [everysec]: in memory only, so that the disk is not what is measured; or with that file.
 redis_round() {
   local file=(--appendonly no) label="s/ (Redis)/&/"
@@ -108,6 +140,7 @@ redis_round() {
   rm -rf "$dir/redis" && mkdir "$dir/redis"
   start_free redis-server --bind 127.0.0.1 --save "" --dir "$dir/redis" "${file[@]}" --port
   {
+    if [ ! "${1:-}" ]; then redis_limits || say "Redis's limits failed"; fi
     "$tidemill" bench --store "redis://127.0.0.1:$port/0" --tasks "$tasks" --json || say "Redis failed"
     redis-cli -p "$port" FLUSHALL > /dev/null
     if [ ! "${1:-}" ]; then our_memory || say "Redis failed"; redis-cli -p "$port" FLUSHALL > /dev/null; fi

@@ -295,6 +295,7 @@ Report Contract::outcome(const Lease& lease, State to) {
   report.crashes = lease.task.crashes;
   report.deferrals = lease.task.deferrals;
   report.release_key = to == State::gone || to == State::completed || to == State::archived;
+  if (to == State::gone || to == State::completed) report.tally = Tally::success;
   return report;
 }
 

@@ -87,8 +87,9 @@ TEST_P(ReportContract, Rule2_NoOtherTokenPasses) {
   const Lease first = start("a");
   const Lease second = start("b");
   Lease forged = first;
-  for (const std::string& token : {std::string{}, std::string{"0"}, second.token, first.token + "0",
-                                   std::string(1000, 'x'), std::string("\0\xff", 2)}) {
+  for (const std::string& token :
+       {std::string{}, std::string{"0"}, second.token, first.token + "0", std::string(1000, 'x'),
+        std::string("\0\xff", 2), std::string{"12x4:1"}, std::string{"1234:"}, std::string{"12345:6:7:8"}}) {
     forged.token = token;
     EXPECT_EQ(end(forged, State::gone), Reported::lost) << token;
     EXPECT_EQ(beat({.lease = &forged}), Signal::lost) << token;

@@ -19,38 +19,46 @@ namespace {
 /// How many due tasks one script makes pending: twice what it leases, so that a backlog that falls due at
 /// once gets ready faster than it is taken.
 constexpr std::int64_t promoted_tasks = 100;
-constexpr std::size_t lease_values = 7;
+/// Where the first lease begins in a script's answer, and how many values each has.
+constexpr std::size_t first_lease = 3;
+constexpr std::size_t lease_values = 3;
 
 }  // namespace
 
 std::optional<Token> parse_token(std::string_view text) {
-  const std::size_t colon = text.find(':');
-  if (colon == text.npos) return {};
+  const std::size_t colon = text.find_first_not_of("0123456789");
+  if (colon == text.npos || colon <= token_digits || text[colon] != ':') return {};
+  if (text.find(':', colon + 1) != text.npos) return {};
   return Token{std::string{text.substr(0, colon)}, std::string{text.substr(colon + 1)}};
 }
 
-Ticket make_ticket(TimePoint now) {
+std::vector<Ticket> make_tickets(TimePoint now, std::size_t count) {
   // Of the nanoseconds that Go expects here the microseconds' last ten bits are random, and the last three
   // digits count.
-  const auto micro = static_cast<std::uint64_t>(micros(now)) & ~std::uint64_t{0x3ff};
-  return {fmt::format("{:016x}", random_bits()), std::to_string(micro | (random_bits() & 0x3ffU))};
+  const auto micro =
+      (static_cast<std::uint64_t>(micros(now)) & ~std::uint64_t{0x3ff}) | (random_bits() & 0x3ffU);
+  std::vector<Ticket> tickets;
+  for (std::size_t i = 0; i < count; ++i)
+    tickets.push_back({fmt::format("{:016x}", random_bits()), std::to_string(micro + i)});
+  return tickets;
 }
 
-std::optional<Lease> read_lease(const redis::Reply& reply, std::size_t at, std::string_view queue,
-                                Duration length) {
-  const auto& items = reply.items;
+std::optional<Lease> read_lease(std::span<const redis::Reply> values, std::string_view queue,
+                                std::string token, Duration length) {
   Fields fields;
-  fields.msg = items[at + 1].text;
-  fields.x = items[at + 2].text;
-  fields.y = items[at + 3].text;
-  fields.c = items[at + 4].text;
-  fields.holds_lock = !items[at + 6].text.empty();
+  fields.msg = values[1].text;
+  if (const auto& more = values[2].items; !more.empty()) {
+    fields.x = more.at(0).text;
+    fields.y = more.at(1).text;
+    fields.c = more.at(2).text;
+    fields.holds_lock = !more.at(3).text.empty();
+  }
   fields.state = "active";
   auto task = read_task(fields);
   if (!task) return {};
   // The message's own words may be another's; where it was found is what counts.
-  task->ref = {std::string{queue}, items[at].text};
-  return Lease{std::move(*task), items[at + 5].text, length, false};
+  task->ref = {std::string{queue}, values[0].text};
+  return Lease{std::move(*task), std::move(token), length, false};
 }
 
 std::vector<redis::Command> RedisStore::claim_commands(const Claim& claim, const Want& want,
@@ -67,8 +75,7 @@ std::vector<redis::Command> RedisStore::claim_commands(const Claim& claim, const
           ? 0
           : std::max<std::size_t>(1, (claim.bytes_max - std::min(bytes, claim.bytes_max)) / scripts);
   std::vector<redis::Command> commands;
-  for (std::size_t i = 0; i < scripts; ++i) {
-    const Ticket ticket = make_ticket(call.now);
+  for (const Ticket& ticket : make_tickets(call.now, scripts)) {
     auto& command = commands.emplace_back(script(claim_script(), want.queue, call, part++));
     command.add(micros(call.now)).add(seconds_up(call.now + claim.lease));
     command.add(std::min(script_tasks, most)).add(share).add(ticket.digits);
@@ -111,15 +118,7 @@ Claimed RedisStore::claim(const Claim& claim, const Call& call) {
         if (!failed) failed = reply;
         continue;
       }
-      for (std::size_t at = 1; at + lease_values <= reply.items.size(); at += lease_values) {
-        if (auto lease = read_lease(reply, at, want.queue, claim.lease)) {
-          lease->task.worker = claim.worker;
-          lease->task.started_at = call.now;
-          answer.leases.push_back(std::move(*lease));
-        } else {
-          bury(want.queue, reply.items[at].text, call);
-        }
-      }
+      add_leases(answer, reply, claim, want.queue, call);
       if (i + 1 == scripts) {
         const auto due = to_number(reply.items.at(0).text);
         if (due != 0)
@@ -132,6 +131,23 @@ Claimed RedisStore::claim(const Claim& claim, const Call& call) {
   waiter_.claimed(claim.worker, rings);
   answer.now = time ? time_of(*time) : now();
   return answer;
+}
+
+void RedisStore::add_leases(Claimed& answer, const redis::Reply& reply, const Claim& claim,
+                            std::string_view queue, const Call& call) {
+  for (std::size_t at = first_lease; at + lease_values <= reply.items.size(); at += lease_values) {
+    const std::string& id = reply.items[at].text;
+    if (id.empty() && reply.items[at + 1].text.empty()) continue;
+    const std::size_t number = 101 + (at - first_lease) / lease_values;
+    std::string token = fmt::format("{}{}:{}", reply.items[1].text, number, reply.items[2].text);
+    if (auto lease = read_lease(std::span{reply.items}.subspan(at), queue, std::move(token), claim.lease)) {
+      lease->task.worker = claim.worker;
+      lease->task.started_at = call.now;
+      answer.leases.push_back(std::move(*lease));
+    } else {
+      bury(queue, id, call);
+    }
+  }
 }
 
 void RedisStore::bury(std::string_view queue, const std::string& id, const Call& call) {

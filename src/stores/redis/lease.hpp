@@ -1,8 +1,10 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <tidemill/store.hpp>
 
@@ -17,6 +19,8 @@ namespace tidemill::redis_store {
 struct Token {
   std::string since = {}, nonce = {};
 };
+/// So many last digits tell the leases of one script's claim apart.
+constexpr std::size_t token_digits = 3;
 std::optional<Token> parse_token(std::string_view text);
 
 /// One script's claim.
@@ -24,11 +28,12 @@ struct Ticket {
   std::string nonce = {};   ///< 64 random bits.
   std::string digits = {};  ///< The token's digits but for the last three.
 };
-Ticket make_ticket(TimePoint now);
+/// For scripts of one call, in their order: a later one's digits are a greater number.
+std::vector<Ticket> make_tickets(TimePoint now, std::size_t count);
 
-/// What scripts answer for a lease begins at `at`: id, msg, x, y, c, token, whether it holds its lock. None
-/// when the message doesn't decode.
-std::optional<Lease> read_lease(const redis::Reply& reply, std::size_t at, std::string_view queue,
-                                Duration length);
+/// What scripts answer for a lease begins with id, msg, and nothing or a list of x, y, c and whether the task
+/// has its lock. None when the message doesn't decode.
+std::optional<Lease> read_lease(std::span<const redis::Reply> values, std::string_view queue,
+                                std::string token, Duration length);
 
 }  // namespace tidemill::redis_store

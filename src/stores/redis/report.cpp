@@ -18,7 +18,9 @@ using namespace std::chrono_literals;
 constexpr auto day_counters_kept = 24h * 90;
 
 /// A success that leaves nothing: what most reports are.
-bool plain(const Report& report) { return report.to == State::gone && report.then.empty(); }
+bool plain(const Report& report) {
+  return report.to == State::gone && report.tally == Tally::success && report.then.empty();
+}
 
 std::string_view tally_of(const Report& report) {
   switch (report.tally) {
@@ -76,11 +78,46 @@ std::string attempt_of(const Report& report, TimePoint now) {
                         .logs = report.logs});
 }
 
+/// What no lease has.
+const Token nobodys{"0000", "-"};
+
+/// What the script for plain successes wants to know of a lease.
+class DoneToken {
+ public:
+  std::string of(const Report& report, const redis::Command& command) {
+    const auto token = parse_token(report.lease->token).value_or(nobodys);
+    const std::size_t same = token.since.size() - token_digits;
+    const std::string lock = lock_to_release(report);
+    const bool as_before =
+        command_ == &command && lock.empty() && last_.nonce == token.nonce &&
+        last_.since.compare(0, last_.since.size() - token_digits, token.since, 0, same) == 0;
+    command_ = &command;
+    last_ = token;
+    return as_before ? token.since.substr(same) : token.since + ':' + token.nonce + ':' + lock;
+  }
+
+ private:
+  const redis::Command* command_ = nullptr;
+  Token last_ = {};
+};
+
+/// The indices of those with a lease, by claim: what was claimed together stands together in Redis's list of
+/// what is active, and leaves it together.
+std::vector<std::size_t> by_claim(std::span<const Report> reports) {
+  std::vector<std::size_t> order;
+  order.reserve(reports.size());
+  for (std::size_t i = 0; i < reports.size(); ++i)
+    if (reports[i].lease != nullptr) order.push_back(i);
+  std::ranges::stable_sort(order, {},
+                           [&](std::size_t i) -> const std::string& { return reports[i].lease->token; });
+  return order;
+}
+
 }  // namespace
 
 void RedisStore::add_report(redis::Command& command, const Report& report, const Call& call) const {
   const Task task = ended(report, call.now);
-  const auto token = parse_token(report.lease->token).value_or(Token{});
+  const auto token = parse_token(report.lease->token).value_or(nobodys);
   const TimePoint goes = call.now + report.keep.value_or(0us);
   command.add(task.ref.id).add(token.since).add(token.nonce).add(tally_of(report)).add(place_of(report));
   std::int64_t score = 0;
@@ -119,9 +156,10 @@ std::vector<Reported> RedisStore::report(std::span<const Report> reports, const 
   std::vector<Reported> answers(reports.size(), Reported::failed);
   Batch batch{client_, call};
   std::size_t part = 0;
-  for (std::size_t i = 0; i < reports.size(); ++i) {
+  DoneToken done_token;
+  for (const std::size_t i : by_claim(reports)) {
     const Report& report = reports[i];
-    if (report.lease == nullptr || !allowed(State::active, report.to)) continue;
+    if (!allowed(State::active, report.to)) continue;
     const Task& task = report.lease->task;
     const bool simple = plain(report);
     const redis::Script& wanted = simple ? done_script() : report_script();
@@ -134,9 +172,7 @@ std::vector<Reported> RedisStore::report(std::span<const Report> reports, const 
       return begun;
     });
     if (simple) {
-      const auto token = parse_token(report.lease->token).value_or(Token{});
-      command.add(task.ref.id).add(token.since).add(token.nonce).add(lock_to_release(report));
-      command.add(tally_of(report));
+      command.add(task.ref.id).add(done_token.of(report, command));
     } else {
       add_report(command, report, call);
       add_following(command, report, call, part);
@@ -151,7 +187,7 @@ std::vector<Reported> RedisStore::report(std::span<const Report> reports, const 
         answer = reply.kind == redis::Reply::Kind::lost ? Reported::unknown : Reported::failed;
         continue;
       }
-      switch (reply.items.at(n).text.at(0)) {
+      switch (reply.text.at(n)) {
         case 'a':
           answer = Reported::applied;
           break;

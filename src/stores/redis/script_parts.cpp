@@ -138,43 +138,52 @@ end
 /// Makes due tasks pending: those with an exact time by that, all others by their score, which is in whole
 /// seconds.
 const std::string_view promoting = R"lua(
-local function promote_one(id, since)
-  local t = P .. 't:' .. id
-  local hash = call('HMGET', t, 'msg', 'group', 'f')
-  if not hash[1] then return end
-  if hash[2] and hash[2] ~= '' then
-    enter(id, 'aggregating', math.floor(since / 1000000), '', hash[2])
-  else
-    enter(id, hash[3] and 'front' or 'pending', 0, '', nil, string.format('%d000', since))
-  end
-end
 local function promote(now, limit)
   if limit <= 0 then return 0 end
-  local ready, times = {}, {}
+  local ready, times, scores = {}, {}, {scheduled = {}, retry = {}}
   for set, unit in pairs({['x:due'] = 1, scheduled = 1000000, retry = 1000000}) do
     local found = call('ZRANGEBYSCORE', P .. set, '-inf', math.floor(now / unit), 'WITHSCORES', 'LIMIT', 0, limit)
     for i = 1, #found, 2 do
-      local at = tonumber(found[i + 1]) * unit
-      if not times[found[i]] then ready[#ready + 1] = found[i] end
-      if not times[found[i]] or at < times[found[i]] then times[found[i]] = at end
+      local id, score = found[i], tonumber(found[i + 1])
+      local at = score * unit
+      if not times[id] then ready[#ready + 1] = id end
+      if not times[id] or at < times[id] then times[id] = at end
+      if scores[set] then scores[set][id] = score end
     end
   end
+  if #ready == 0 then return 0 end
   table.sort(ready, function(a, b) return times[a] < times[b] or (times[a] == times[b] and a < b) end)
-  local count = 0
+  local count, noted, gone, waiting = 0, {}, {scheduled = {}, retry = {}}, {}
+  local lines = {pending = {}, front = {}}
   for _, id in ipairs(ready) do
     if count == limit then break end
-    local state = call('HGET', P .. 't:' .. id, 'state')
-    local score = (state == 'scheduled' or state == 'retry') and tonumber(call('ZSCORE', P .. state, id) or nil)
-    call('ZREM', P .. 'x:due', id)
+    local t = P .. 't:' .. id
+    local hash = call('HMGET', t, 'state', 'msg', 'group', 'f')
+    local state = hash[1]
+    local left = gone[state]
+    local score = left and (scores[state][id] or tonumber(call('ZSCORE', P .. state, id) or nil))
+    noted[#noted + 1] = id
     local at = fits(times[id], score) and times[id] or score and score * 1000000
     if at and at <= now then
-      call('ZREM', P .. state, id)
-      promote_one(id, at)
+      left[#left + 1] = id
+      if hash[2] and hash[3] and hash[3] ~= '' then
+        enter(id, 'aggregating', math.floor(at / 1000000), '', hash[3])
+      elseif hash[2] then
+        local line = lines[hash[4] and 'front' or 'pending']
+        line[#line + 1] = id
+        waiting[#waiting + 1] = {t, string.format('%d000', at)}
+      end
       count = count + 1
     elseif not state then
-      call('ZREM', P .. 'scheduled', id)
-      call('ZREM', P .. 'retry', id)
+      gone.scheduled[#gone.scheduled + 1], gone.retry[#gone.retry + 1] = id, id
     end
+  end
+  if #lines.pending > 0 then call('LPUSH', P .. 'pending', unpack(lines.pending)) end
+  if #lines.front > 0 then call('RPUSH', P .. 'pending', unpack(lines.front)) end
+  for _, each in ipairs(waiting) do call('HSET', each[1], 'state', 'pending', 'pending_since', each[2]) end
+  call('ZREM', P .. 'x:due', unpack(noted))
+  for state, left in pairs(gone) do
+    if #left > 0 then call('ZREM', P .. state, unpack(left)) end
   end
   return count
 end
@@ -241,8 +250,18 @@ const std::string_view fence = R"lua(
 local function standing(hash, since, nonce)
   local state, w = hash[1], hash[3]
   if not state or state == 'completed' or state == 'archived' then return 'e' end
-  if state ~= 'active' or hash[2] ~= since or not w or string.sub(w, 1, #nonce + 1) ~= nonce .. ':' then return 'l' end
-  return 'a'
+  local held = w and string.find(w, nonce, 1, true) == 1 and string.byte(w, #nonce + 1) == 58  -- A colon.
+  return held and state == 'active' and hash[2] == since and 'a' or 'l'
+end
+)lua";
+
+/// What is not plain about a task of which msg, x, y, c, unique_key and k are given: nothing, or a list of x,
+/// y, c and whether it has its lock.
+const std::string_view leasing = R"lua(
+local function more_of(id, hash)
+  local lock = hash[5] or hash[6]
+  if not (hash[2] or hash[3] or hash[4] or lock) then return '' end
+  return {hash[2] or '', hash[3] or '', hash[4] or '', lock and call('GET', lock) == id and '1' or ''}
 end
 )lua";
 

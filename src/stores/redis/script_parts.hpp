@@ -12,6 +12,7 @@ extern const std::string_view promoting;   ///< Makes due tasks pending; needs p
 extern const std::string_view enqueueing;  ///< Puts one task; needs places.
 extern const std::string_view regrouping;  ///< Takes a set back to its group.
 extern const std::string_view fence;       ///< What a late report or beat finds.
+extern const std::string_view leasing;     ///< What is not plain about a leased task.
 extern const std::string_view counting;    ///< The counters that Asynq's tools show.
 
 }  // namespace tidemill::redis_store

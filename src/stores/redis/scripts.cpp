@@ -8,11 +8,13 @@ namespace tidemill::redis_store {
 
 namespace {
 
-/// ARGV: 3 now, 4 the lease's end in seconds, 5 tasks and 6 bytes of payload at most (0: any), 7 the token's
+/// ARGV: 3 now, 4 the lease's end in seconds, 5 tasks and 6 bytes of payload at most (0: any), 7 the tokens'
 /// digits but for the last three, 8 the holder, 9 how many due tasks to make pending at most. Answers when
-/// the next is due, and seven values a lease: id, msg, x, y, c, pending_since, and whether it has its lock.
+/// the next is due, the tokens' digits and nonce, and three values a lease: id and msg, both empty where it
+/// is gone by the time of a repeated call, and more of it. The last three digits of the n-th lease's token
+/// are 100 + n.
 constexpr std::string_view claim = R"lua(
-local now, nonce = tonumber(ARGV[3]), string.match(ARGV[8], '^[^:]*')
+local now, digits, nonce = tonumber(ARGV[3]), ARGV[7], string.match(ARGV[8], '^[^:]*')
 local function next_due()
   local least
   for set, unit in pairs({['x:due'] = 1, scheduled = 1000000, retry = 1000000}) do
@@ -22,20 +24,16 @@ local function next_due()
   end
   return least and string.format('%d', least) or ''
 end
-local function leased(into, id, hash, since, nonce)
-  local lock = hash[5] or hash[6]
-  local n = #into
-  into[n + 1], into[n + 2], into[n + 3], into[n + 4] = id, hash[1], hash[2] or '', hash[3] or ''
-  into[n + 5], into[n + 6] = hash[4] or '', since .. ':' .. nonce
-  into[n + 7] = lock and call('GET', lock) == id and '1' or ''
-end
 if again then
-  local answers = {again[1]}
-  for i = 2, #again, 2 do
-    local hash = call('HMGET', P .. 't:' .. again[i], 'msg', 'x', 'y', 'c', 'unique_key', 'k', 'pending_since', 'w')
-    if hash[1] and hash[8] and hash[7] == again[i + 1] then
-      leased(answers, again[i], hash, hash[7], string.match(hash[8], '^[^:]*'))
+  local answers = {again[1], again[2], again[3]}
+  for i = 4, #again do
+    local id, since = again[i], again[2] .. (97 + i)
+    local hash = call('HMGET', P .. 't:' .. id, 'msg', 'x', 'y', 'c', 'unique_key', 'k', 'state', 'pending_since', 'w')
+    local values = {'', '', ''}
+    if hash[1] and standing({hash[7], hash[8], hash[9]}, since, again[3]) == 'a' then
+      values = {id, hash[1], more_of(id, hash)}
     end
+    for _, value in ipairs(values) do answers[#answers + 1] = value end
   end
   return answers
 end
@@ -69,79 +67,77 @@ local most, bytes_max = tonumber(ARGV[5]), tonumber(ARGV[6])
 -- fewer and cost nothing to count.
 local counted, bytes, rough = 0, 0, 0
 local ids = most > 0 and call('RPOP', P .. 'pending', most) or {}
-local answers, kept, taken, leases = {''}, {''}, {}, {}
+local answers, taken, leases = {'', digits, nonce}, {}, {}
 for i, id in ipairs(ids) do
   local t = P .. 't:' .. id
   local hash = call('HMGET', t, 'msg', 'x', 'y', 'c', 'unique_key', 'k', 'w', 's')
-  if not hash[1] then
+  local msg, n = hash[1], #taken
+  if not msg then
     call('DEL', t)  -- An id without its task.
   else
-    rough = rough + #hash[1]
-    if bytes_max > 0 and bytes + rough > bytes_max then
-      for n = counted + 1, #taken do bytes = bytes + payload_size(answers[7 * n - 4]) end
-      counted, bytes, rough = #taken + 1, bytes + payload_size(hash[1]), 0
-      if counted > 1 and bytes > bytes_max then
-        for j = #ids, i, -1 do call('RPUSH', P .. 'pending', ids[j]) end
-        break
+    if bytes_max > 0 then
+      rough = rough + #msg
+      if bytes + rough > bytes_max then
+        for j = counted + 1, n do bytes = bytes + payload_size(answers[3 * j + 2]) end
+        counted, bytes, rough = n + 1, bytes + payload_size(msg), 0
+        if counted > 1 and bytes > bytes_max then
+          for j = #ids, i, -1 do call('RPUSH', P .. 'pending', ids[j]) end
+          break
+        end
       end
     end
-    local since = ARGV[7] .. string.format('%03d', i)
     -- Left from an attempt that Go took over, or ended.
     if hash[7] or hash[8] then call('HDEL', t, 'm', 's', 'l') end
-    call('HSET', t, 'state', 'active', 'pending_since', since, 'w', ARGV[8])
-    taken[#taken + 1] = id
-    leases[#leases + 1] = ARGV[4]
-    leases[#leases + 1] = id
-    kept[#kept + 1] = id
-    kept[#kept + 1] = since
-    leased(answers, id, hash, since, nonce)
+    n = n + 1
+    call('HSET', t, 'state', 'active', 'pending_since', digits .. (100 + n), 'w', ARGV[8])
+    taken[n] = id
+    leases[2 * n - 1], leases[2 * n] = ARGV[4], id
+    answers[3 * n + 1], answers[3 * n + 2], answers[3 * n + 3] = id, msg, more_of(id, hash)
   end
 end
+answers[1] = next_due()
 if #taken > 0 then
   call('LPUSH', P .. 'active', unpack(taken))
   call('ZADD', P .. 'lease', unpack(leases))
+  answer({answers[1], digits, nonce, unpack(taken)})
 end
-answers[1] = next_due()
-kept[1] = answers[1]
-if #taken > 0 then answer(kept) end
 return answers
 )lua";
 
-/// Successes that leave nothing. ARGV[3]: the day; ARGV[4]: when its counters go; then id, pending_since,
-/// nonce, lock and tally of each.
+/// Successes that leave nothing. ARGV[3]: the day; ARGV[4]: when its counters go; then of each the id, and
+/// pending_since:nonce:lock, or only the last three digits of pending_since, where it has no lock and all
+/// else is as before. Answers a letter for each.
 constexpr std::string_view done = R"lua(
 if again then return again end
-local answers, ids, keys, seen, processed, failed = {}, {}, {}, {}, 0, 0
-for i = 5, #ARGV, 5 do
-  local id = ARGV[i]
+local verdicts, ids, keys, seen = {}, {}, {}, {}
+local digits, nonce
+for i = 5, #ARGV, 2 do
+  local id, last, lock = ARGV[i], ARGV[i + 1], ''
+  if #last > 3 then digits, last, nonce, lock = string.match(last, '^(%d*)(%d%d%d):([^:]*):(.*)$') end
   local t = P .. 't:' .. id
-  local hash = call('HMGET', t, 'state', 'pending_since', 'w')
-  local verdict = seen[id] and 'e' or standing(hash, ARGV[i + 1], ARGV[i + 2])
+  local verdict = seen[id] and 'e' or standing(call('HMGET', t, 'state', 'pending_since', 'w'), digits .. last, nonce)
   if verdict == 'a' then
     seen[id] = true
-    ids[#ids + 1] = id
-    keys[#keys + 1] = t
-    release_lock(ARGV[i + 3], id)
-    local tally = ARGV[i + 4]
-    if tally ~= 'n' then processed = processed + 1 end
-    if tally == 'f' then failed = failed + 1 end
+    ids[#ids + 1], keys[#keys + 1] = id, t
+    release_lock(lock, id)
   end
-  answers[#answers + 1] = verdict
+  verdicts[#verdicts + 1] = verdict
 end
 if #ids > 0 then
   leave_active(ids)
   call('DEL', unpack(keys))
-  count(ARGV[3], ARGV[4], processed, failed)
+  count(ARGV[3], ARGV[4], #ids, 0)
 end
-return answer(answers)
+return answer(table.concat(verdicts))
 )lua";
 
 /// Any end. ARGV: 3 the day, 4 when its counters go, 5 now, 6 pending_since of what is pending again; then 14
 /// arguments a report: id, pending_since, nonce, tally, where to, score, exact time, msg, y, result, lock,
-/// attempt to keep, whether it has run, how many tasks follow; and 15 for each of these.
+/// attempt to keep, whether it has run, how many tasks follow; and 15 for each of these. Answers a letter for
+/// each.
 constexpr std::string_view report = R"lua(
 if again then return again end
-local answers, left, processed, failed = {}, {}, 0, 0
+local verdicts, left, processed, failed = {}, {}, 0, 0
 local i = 7
 while i <= #ARGV do
   local id, where, follow = ARGV[i], ARGV[i + 4], tonumber(ARGV[i + 13])
@@ -172,12 +168,12 @@ while i <= #ARGV do
     if ARGV[i + 3] == 'f' then failed = failed + 1 end
     for k = 0, follow - 1 do put_one(i + 14 + 15 * k, tonumber(ARGV[5]), ARGV[6]) end
   end
-  answers[#answers + 1] = verdict
+  verdicts[#verdicts + 1] = verdict
   i = i + 14 + 15 * follow
 end
 leave_active(left)
 count(ARGV[3], ARGV[4], processed, failed)
-return answer(answers)
+return answer(table.concat(verdicts))
 )lua";
 
 /// ARGV[3]: the lease's new end in seconds; then id, pending_since, nonce, started (1), whether there is
@@ -203,8 +199,8 @@ return answer(answers)
 
 /// ARGV: 3 now, 4 the new leases' end in seconds, 5 the token's digits but for the last three, 6 the holder,
 /// 7 how many leases, 8 due and 9 ended tasks at most, 10 how many archived tasks stay (0: all). Answers how
-/// many it has promoted and purged, and nine values a lease that it took: id, msg, x, y, c, token, whether it
-/// has its lock, who held it, and whether it was marked as started.
+/// many it has promoted and purged, and six values a lease that it took: id, msg, more of it, the token, who
+/// held it, and whether it was marked as started.
 constexpr std::string_view sweep = R"lua(
 if again then return again end
 local now = tonumber(ARGV[3])
@@ -221,11 +217,9 @@ for i = 1, #lapsed, 2 do
     if not hash[1] then call('DEL', t) end
   elseif ours or tonumber(lapsed[i + 1]) <= seconds - 30 then
     local since = ARGV[5] .. string.format('%03d', i)
-    local lock = hash[5] or hash[6]
     call('HSET', t, 'pending_since', since, 'w', ARGV[6])
     call('ZADD', P .. 'lease', ARGV[4], id)
-    for _, value in ipairs({id, hash[1], hash[2] or '', hash[3] or '', hash[4] or '', since .. ':' .. nonce,
-                            lock and call('GET', lock) == id and '1' or '', ours and hash[9] or '',
+    for _, value in ipairs({id, hash[1], more_of(id, hash), since .. ':' .. nonce, ours and hash[9] or '',
                             ours and hash[10] or ''}) do
       answers[#answers + 1] = value
     end
@@ -368,7 +362,7 @@ return #ARGV - 3
 }  // namespace
 
 const redis::Script& claim_script() {
-  static const redis::Script script{prelude, places, promoting, claim};
+  static const redis::Script script{prelude, places, promoting, fence, leasing, claim};
   return script;
 }
 
@@ -388,7 +382,7 @@ const redis::Script& beat_script() {
 }
 
 const redis::Script& sweep_script() {
-  static const redis::Script script{prelude, places, promoting, regrouping, sweep};
+  static const redis::Script script{prelude, places, promoting, regrouping, leasing, sweep};
   return script;
 }
 

@@ -184,6 +184,9 @@ class RedisStore final : public Store, public Catalog, public Groups {
   Call share_of(const Call& call, std::size_t queues) const;
   std::vector<redis::Command> claim_commands(const Claim& claim, const Want& want, const Claimed& so_far,
                                              const Call& call, std::size_t& part) const;
+  /// Takes over what a script has leased.
+  void add_leases(Claimed& answer, const redis::Reply& reply, const Claim& claim, std::string_view queue,
+                  const Call& call);
   /// Moves a task whose message doesn't decode to the archive, where it harms nobody.
   void bury(std::string_view queue, const std::string& id, const Call& call);
 

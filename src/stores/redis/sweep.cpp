@@ -20,13 +20,13 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto silent_max = 1h;
-constexpr std::size_t swept_values = 9;
+constexpr std::size_t swept_values = 6;
 
 }  // namespace
 
 redis::Command RedisStore::sweep_command(std::string_view queue, std::string_view worker, Duration length,
                                          std::size_t most, const Call& call, std::size_t part) const {
-  const Ticket ticket = make_ticket(call.now);
+  const Ticket ticket = make_tickets(call.now, 1).front();
   auto command = script(sweep_script(), queue, call, part);
   command.add(micros(call.now)).add(seconds_up(call.now + length)).add(ticket.digits);
   command.add(write_holder({ticket.nonce, {}, std::string{worker}})).add(most).add(most).add(most);
@@ -38,15 +38,16 @@ bool RedisStore::take_swept(const redis::Reply& reply, std::string_view queue, D
                             std::size_t most, const Call& call, Swept& into) {
   std::size_t taken = 0;
   for (std::size_t at = 2; at + swept_values <= reply.items.size(); at += swept_values, ++taken) {
-    auto lease = read_lease(reply, at, queue, length);
+    const auto values = std::span{reply.items}.subspan(at);
+    auto lease = read_lease(values, queue, values[3].text, length);
     if (!lease) {
-      bury(queue, reply.items[at].text, call);
+      bury(queue, values[0].text, call);
       continue;
     }
-    const Holder dead = read_holder(reply.items[at + 7].text);
+    const Holder dead = read_holder(values[4].text);
     lease->task.worker = dead.worker;
     lease->task.started_at = dead.started_at;
-    lease->started = !reply.items[at + 8].text.empty();
+    lease->started = !values[5].text.empty();
     into.taken.push_back(std::move(*lease));
   }
   const auto promoted = static_cast<std::size_t>(reply.items[0].integer);
