@@ -21,7 +21,7 @@ LAYERS = {
     "stores/mysql": {"core", "stores/sql", "drivers/mysql"},
     "stores/redis": {"core", "drivers/redis"},
     "stores/postgres": {"core", "stores/sql", "drivers/postgres"},
-    "stores/sql": {"core"},
+    "stores/sql": {"core", "drivers/sql"},
     "stores/sqlite": {"core", "stores/sql", "drivers/sqlite"},
     "stores": {"core", "stores/memory", "stores/mysql", "stores/postgres", "stores/redis", "stores/sqlite"},
     "engine": {"core"},

@@ -7,8 +7,8 @@
 #include <mutex>
 #include <optional>
 
+#include "stores/mysql/database.hpp"
 #include "stores/mysql/layout.hpp"
-#include "stores/mysql/names.hpp"
 #include "stores/sql/hub.hpp"
 
 namespace tidemill::mysql_store {

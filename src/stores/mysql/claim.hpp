@@ -9,8 +9,8 @@
 
 #include <tidemill/store.hpp>
 
+#include "stores/mysql/database.hpp"
 #include "stores/mysql/tasks.hpp"
-#include "stores/mysql/write.hpp"
 
 namespace tidemill::mysql_store {
 

@@ -2,8 +2,7 @@
 
 #include <tidemill/documents.hpp>
 
-#include "stores/mysql/lane.hpp"
-#include "stores/mysql/readers.hpp"
+#include "stores/mysql/database.hpp"
 
 namespace tidemill::mysql_store {
 

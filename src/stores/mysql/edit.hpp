@@ -6,7 +6,7 @@
 
 #include <tidemill/store.hpp>
 
-#include "stores/mysql/write.hpp"
+#include "stores/mysql/database.hpp"
 
 namespace tidemill::mysql_store {
 

@@ -7,8 +7,8 @@
 
 #include <tidemill/store.hpp>
 
+#include "stores/mysql/database.hpp"
 #include "stores/mysql/keyed.hpp"
-#include "stores/mysql/write.hpp"
 
 namespace tidemill::mysql_store {
 

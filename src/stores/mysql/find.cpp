@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "stores/mysql/database.hpp"
 #include "stores/mysql/tasks.hpp"
-#include "stores/mysql/write.hpp"
 #include "stores/sql/page.hpp"
 
 namespace tidemill::mysql_store {

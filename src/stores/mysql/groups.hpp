@@ -7,8 +7,8 @@
 
 #include <tidemill/groups.hpp>
 
+#include "stores/mysql/database.hpp"
 #include "stores/mysql/tasks.hpp"
-#include "stores/mysql/write.hpp"
 
 /// Groups of tasks, and the sets that workers gather from them.
 namespace tidemill::mysql_store {

@@ -8,9 +8,9 @@
 #include <tidemill/error.hpp>
 #include <tidemill/mysql.hpp>
 
+#include "stores/mysql/database.hpp"
 #include "stores/mysql/enqueue.hpp"
 #include "stores/mysql/errors.hpp"
-#include "stores/mysql/write.hpp"
 
 namespace tidemill::mysql_store {
 

@@ -8,7 +8,7 @@
 
 #include <tidemill/store.hpp>
 
-#include "stores/mysql/scope.hpp"
+#include "stores/mysql/database.hpp"
 
 namespace tidemill::mysql_store {
 

@@ -129,7 +129,7 @@ Lane::Options MysqlStore::lane_options(bool waits_for_keys) const {
 }
 
 Lane::Publish MysqlStore::publish() {
-  return [this](const News& news) {
+  return [this](const News& news, std::int64_t /*died*/) {
     bell_.stir();
     hub_.publish(news);
   };

@@ -4,7 +4,7 @@
 
 #include <tidemill/clock.hpp>
 
-#include "stores/mysql/write.hpp"
+#include "stores/mysql/database.hpp"
 
 namespace tidemill::mysql_store {
 

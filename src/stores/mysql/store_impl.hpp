@@ -9,12 +9,10 @@
 #include <tidemill/store.hpp>
 
 #include "stores/mysql/bell.hpp"
+#include "stores/mysql/database.hpp"
 #include "stores/mysql/documents.hpp"
-#include "stores/mysql/lane.hpp"
 #include "stores/mysql/locks.hpp"
 #include "stores/mysql/mysql_store.hpp"
-#include "stores/mysql/names.hpp"
-#include "stores/mysql/readers.hpp"
 #include "stores/sql/hub.hpp"
 
 namespace tidemill::mysql_store {

@@ -1,8 +1,6 @@
-#include "stores/mysql/write.hpp"
+#include "stores/sql/write_body.hpp"
 
-#include <algorithm>
-
-#include <tidemill/error.hpp>
+#include "stores/mysql/database.hpp"
 
 namespace tidemill::mysql_store {
 
@@ -18,9 +16,6 @@ constexpr Sql grow{
     "last_at = GREATEST(last_at, VALUES(last_at))"};
 constexpr Sql grow_later{"INSERT INTO main.joined (queue, name, size, first_at, last_at) VALUES $1"};
 
-// For those who look for themselves whether there are signals.
-constexpr Sql count_signal{"UPDATE main.meta SET value = value + 1 WHERE name = 'signals'"};
-
 constexpr Sql next_fence{
     "UPDATE main.meta SET value = LAST_INSERT_ID(GREATEST(value + 1, $1)) WHERE name = 'fence'"};
 constexpr Sql next_version{
@@ -29,50 +24,38 @@ constexpr Sql last_number{"SELECT CAST(LAST_INSERT_ID() AS SIGNED)"};
 
 }  // namespace
 
-std::int64_t Write::next_number(Counter counter, TimePoint now) {
+const Sql Mysql::count_signal{"UPDATE main.meta SET value = value + 1 WHERE name = 'signals'"};
+
+std::optional<std::int64_t> Mysql::next_number(Write& write, Counter counter, std::int64_t least) {
   Batch batch;
-  batch.add(counter == Counter::fence ? next_fence : next_version, stored(now));
+  batch.add(counter == Counter::fence ? next_fence : next_version, least);
   batch.add(last_number);
-  auto answers = ask_all(std::move(batch));
-  if (answers[0].changes() > 0 && answers[1].step()) return answers[1].integer(0);
-  throw Error{ErrorKind::corrupt, "tidemill_meta has lost a counter: restore a backup"};
+  auto answers = write.ask_all(std::move(batch));
+  if (answers[0].changes() == 0 || !answers[1].step()) return {};
+  return answers[1].integer(0);
 }
 
-void Write::joined(std::int64_t queue, std::string_view group, TimePoint at) {
-  Joined& entry = joined_[{queue, std::string{group}}];
-  ++entry.tasks;
-  entry.first = std::min(entry.first, at);
-  entry.last = std::max(entry.last, at);
-}
-
-void Write::tell_joined() {
-  if (joined_.empty()) return;
+void Mysql::tell_joined(Write& write, const JoinedGroups& joined) {
   Rows rows;
-  for (const auto& [place, entry] : joined_)
+  for (const auto& [place, entry] : joined)
     rows.add(place.first, Blob{place.second}, entry.tasks, stored(entry.first), stored(entry.last));
-  tell(callers() ? grow_later : grow, rows);
-  joined_.clear();
+  write.tell(write.callers() ? grow_later : grow, rows);
 }
 
-void Write::finish() {
-  tell_joined();
-  if (signals()) tell(count_signal);
+void Mysql::tell_counts(Write& write, std::span<const Write::Change> changes,
+                        std::optional<std::int64_t> lane) {
   Rows rows;
-  for (const Change& change : changes()) {
-    if (lane_) {
-      rows.add(change.queue, change.state, *lane_, change.tasks);
+  for (const Write::Change& change : changes) {
+    if (lane) {
+      rows.add(change.queue, change.state, *lane, change.tasks);
     } else {
       rows.add(change.queue, change.state, change.tasks);
     }
   }
-  if (!rows.empty()) tell(lane_ ? add_tasks : add_delta, rows);
-}
-
-News Write::news() {
-  News news;
-  for (const auto& [queue, its] : queue_news()) news.queues[queue_name(queue)] = its;
-  news.workers = take_workers();
-  return news;
+  write.tell(lane ? add_tasks : add_delta, rows);
 }
 
 }  // namespace tidemill::mysql_store
+
+template class tidemill::sql_store::Scope<tidemill::mysql_store::Mysql>;
+template class tidemill::sql_store::Write<tidemill::mysql_store::Mysql>;

@@ -10,7 +10,7 @@
 #include <tidemill/error.hpp>
 
 #include "core/uuid.hpp"
-#include "stores/postgres/scope.hpp"
+#include "stores/postgres/database.hpp"
 
 namespace tidemill::postgres_store {
 

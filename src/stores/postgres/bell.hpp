@@ -12,8 +12,8 @@
 #include <string_view>
 #include <thread>
 
+#include "stores/postgres/database.hpp"
 #include "stores/postgres/layout.hpp"
-#include "stores/postgres/names.hpp"
 #include "stores/sql/hub.hpp"
 
 namespace tidemill::postgres_store {

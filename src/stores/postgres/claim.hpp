@@ -10,9 +10,9 @@
 
 #include <tidemill/store.hpp>
 
+#include "stores/postgres/database.hpp"
 #include "stores/postgres/fronts.hpp"
 #include "stores/postgres/tasks.hpp"
-#include "stores/postgres/write.hpp"
 
 namespace tidemill::postgres_store {
 

@@ -2,8 +2,7 @@
 
 #include <tidemill/documents.hpp>
 
-#include "stores/postgres/lane.hpp"
-#include "stores/postgres/readers.hpp"
+#include "stores/postgres/database.hpp"
 
 namespace tidemill::postgres_store {
 

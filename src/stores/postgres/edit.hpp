@@ -6,7 +6,7 @@
 
 #include <tidemill/store.hpp>
 
-#include "stores/postgres/write.hpp"
+#include "stores/postgres/database.hpp"
 
 namespace tidemill::postgres_store {
 

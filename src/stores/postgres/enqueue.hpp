@@ -6,8 +6,8 @@
 
 #include <tidemill/store.hpp>
 
+#include "stores/postgres/database.hpp"
 #include "stores/postgres/keyed.hpp"
-#include "stores/postgres/write.hpp"
 
 namespace tidemill::postgres_store {
 

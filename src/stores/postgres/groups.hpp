@@ -7,8 +7,8 @@
 
 #include <tidemill/groups.hpp>
 
+#include "stores/postgres/database.hpp"
 #include "stores/postgres/tasks.hpp"
-#include "stores/postgres/write.hpp"
 
 /// Groups of tasks, and the sets that workers gather from them.
 namespace tidemill::postgres_store {

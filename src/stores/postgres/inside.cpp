@@ -9,10 +9,10 @@
 #include <tidemill/postgres.hpp>
 
 #include "stores/postgres/bell.hpp"
+#include "stores/postgres/database.hpp"
 #include "stores/postgres/enqueue.hpp"
 #include "stores/postgres/errors.hpp"
 #include "stores/postgres/schema.hpp"
-#include "stores/postgres/write.hpp"
 
 namespace tidemill::postgres_store {
 

@@ -8,7 +8,7 @@
 
 #include <tidemill/store.hpp>
 
-#include "stores/postgres/scope.hpp"
+#include "stores/postgres/database.hpp"
 
 namespace tidemill::postgres_store {
 

@@ -2,8 +2,7 @@
 
 #include <tidemill/locks.hpp>
 
-#include "stores/postgres/lane.hpp"
-#include "stores/postgres/readers.hpp"
+#include "stores/postgres/database.hpp"
 
 namespace tidemill::postgres_store {
 

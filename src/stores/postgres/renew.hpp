@@ -5,7 +5,7 @@
 
 #include <tidemill/store.hpp>
 
-#include "stores/postgres/write.hpp"
+#include "stores/postgres/database.hpp"
 
 namespace tidemill::postgres_store {
 

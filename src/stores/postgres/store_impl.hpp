@@ -9,14 +9,12 @@
 #include <tidemill/store.hpp>
 
 #include "stores/postgres/bell.hpp"
+#include "stores/postgres/database.hpp"
 #include "stores/postgres/documents.hpp"
 #include "stores/postgres/fronts.hpp"
 #include "stores/postgres/janitor.hpp"
-#include "stores/postgres/lane.hpp"
 #include "stores/postgres/locks.hpp"
-#include "stores/postgres/names.hpp"
 #include "stores/postgres/postgres_store.hpp"
-#include "stores/postgres/readers.hpp"
 #include "stores/sql/hub.hpp"
 
 namespace tidemill::postgres_store {

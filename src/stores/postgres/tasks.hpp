@@ -9,8 +9,8 @@
 
 #include <tidemill/store.hpp>
 
+#include "stores/postgres/database.hpp"
 #include "stores/postgres/layout.hpp"
-#include "stores/postgres/write.hpp"
 #include "stores/sql/read.hpp"
 
 /// Tasks as rows: how they are read, and the few ways in which they move and go. All of these run inside the

@@ -1,8 +1,6 @@
-#include "stores/postgres/write.hpp"
+#include "stores/sql/write_body.hpp"
 
-#include <algorithm>
-
-#include <tidemill/error.hpp>
+#include "stores/postgres/database.hpp"
 
 namespace tidemill::postgres_store {
 
@@ -25,9 +23,6 @@ constexpr Sql grow_later{
     "INSERT INTO main.tidemill_joined (queue, name, size, first_at, last_at) "
     "SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[])"};
 
-// For those who look for themselves whether there are signals.
-constexpr Sql count_signal{"UPDATE main.tidemill_meta SET value = value + 1 WHERE name = 'signals'"};
-
 constexpr Sql next_fence{
     "UPDATE main.tidemill_meta SET value = greatest(value + 1, $1) WHERE name = 'fence' RETURNING value"};
 constexpr Sql next_version{
@@ -35,57 +30,42 @@ constexpr Sql next_version{
 
 }  // namespace
 
-std::int64_t Write::next_number(Counter counter, TimePoint now) {
-  auto row = ask(counter == Counter::fence ? next_fence : next_version, stored(now));
-  if (row.step()) return row.integer(0);
-  throw Error{ErrorKind::corrupt, "tidemill_meta has lost a counter: restore a backup"};
+const Sql Postgres::count_signal{"UPDATE main.tidemill_meta SET value = value + 1 WHERE name = 'signals'"};
+
+std::optional<std::int64_t> Postgres::next_number(Write& write, Counter counter, std::int64_t least) {
+  auto row = write.ask(counter == Counter::fence ? next_fence : next_version, least);
+  return row.step() ? std::optional{row.integer(0)} : std::nullopt;
 }
 
-void Write::joined(std::int64_t queue, std::string_view group, TimePoint at) {
-  Joined& entry = joined_[{queue, std::string{group}}];
-  ++entry.tasks;
-  entry.first = std::min(entry.first, at);
-  entry.last = std::max(entry.last, at);
-}
-
-void Write::tell_joined() {
-  if (joined_.empty()) return;
+void Postgres::tell_joined(Write& write, const JoinedGroups& joined) {
   Array<std::int64_t> queues, sizes, firsts, lasts;
   Array<Blob> names;
-  for (const auto& [place, entry] : joined_) {
+  for (const auto& [place, entry] : joined) {
     queues.add(place.first);
     names.add(Blob{place.second});
     sizes.add(entry.tasks);
     firsts.add(stored(entry.first));
     lasts.add(stored(entry.last));
   }
-  tell(callers() ? grow_later : grow, queues, names, sizes, firsts, lasts);
-  joined_.clear();
+  write.tell(write.callers() ? grow_later : grow, queues, names, sizes, firsts, lasts);
 }
 
-void Write::finish() {
-  tell_joined();
-  if (signals()) tell(count_signal);
+void Postgres::tell_counts(Write& write, std::span<const Write::Change> changes,
+                           std::optional<std::int64_t> lane) {
   Array<std::int64_t> queues, states, tasks;
-  for (const Change& change : changes()) {
+  for (const Write::Change& change : changes) {
     queues.add(change.queue);
     states.add(change.state);
     tasks.add(change.tasks);
-    died_ -= std::min<std::int64_t>(change.tasks, 0);
   }
-  if (queues.empty()) return;
-  if (lane_) {
-    tell(add_tasks, queues, states, tasks, *lane_);
+  if (lane) {
+    write.tell(add_tasks, queues, states, tasks, *lane);
   } else {
-    tell(add_delta, queues, states, tasks);
+    write.tell(add_delta, queues, states, tasks);
   }
-}
-
-News Write::news() {
-  News news;
-  for (const auto& [queue, its] : queue_news()) news.queues[queue_name(queue)] = its;
-  news.workers = take_workers();
-  return news;
 }
 
 }  // namespace tidemill::postgres_store
+
+template class tidemill::sql_store::Scope<tidemill::postgres_store::Postgres>;
+template class tidemill::sql_store::Write<tidemill::postgres_store::Postgres>;

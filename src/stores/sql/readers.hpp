@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -9,19 +10,25 @@
 
 #include <tidemill/store.hpp>
 
-#include "drivers/postgres/postgres.hpp"
-#include "stores/postgres/scope.hpp"
+#include "drivers/sql/deadline.hpp"
+#include "stores/sql/scope.hpp"
 
-namespace tidemill::postgres_store {
+namespace tidemill::sql_store {
 
 /// A few connections that only read, beside those that write: a slow page of a listing delays neither writes
 /// nor other readers.
 ///
 /// Thread safety: all members may be called from any thread.
+template <class Database>
 class Readers {
  public:
+  using Connection = typename Database::Connection;
+  using Options = typename Database::Options;
+  using Failure = typename Database::Failure;
+  using Naming = sql_store::Naming<Database>;
+
   /// `naming` must outlive it; `where` is for messages.
-  Readers(postgres::Options server, std::string where, Naming& naming)
+  Readers(Options server, std::string where, Naming& naming)
       : server_(std::move(server)), where_(std::move(where)), naming_(naming) {}
 
   /// Calls `use(Scope&)` in one read transaction, so that all it reads is of one moment; once more, when the
@@ -31,17 +38,22 @@ class Readers {
     for (int tries = 0;; ++tries) {
       Borrowed borrowed{*this, call};
       try {
-        Scope scope{*borrowed.db, naming_, Scope::Mode::transaction, settings()};
+        Scope<Database> scope{*borrowed.db, naming_, Scope<Database>::Mode::transaction,
+                              Database::opening_of_read()};
         auto result = use(scope);
         scope.commit();
         return result;
-      } catch (const postgres::Failure& failure) {
+      } catch (const Failure& failure) {
         if (tries > 0 || borrowed.fresh || !failure.lost() || failure.timed_out()) fail(failure);
       }
     }
   }
 
  private:
+  static constexpr std::size_t readers_max = 4;
+  /// How long a call without a deadline waits for the server.
+  static constexpr std::chrono::seconds patience{30};
+
   struct Borrowed {
     Borrowed(Readers& owner, const Call& call);
     Borrowed(const Borrowed&) = delete;
@@ -50,21 +62,20 @@ class Readers {
 
     Readers& readers;
     bool fresh = false;
-    std::unique_ptr<postgres::Connection> db = {};
+    std::unique_ptr<Connection> db = {};
   };
 
-  static Batch settings();
-  std::unique_ptr<postgres::Connection> take(bool& fresh, postgres::Deadline until);
-  void give_back(std::unique_ptr<postgres::Connection> db) noexcept;
-  [[noreturn]] void fail(const postgres::Failure& failure) const;
+  std::unique_ptr<Connection> take(bool& fresh, sql::Deadline until);
+  void give_back(std::unique_ptr<Connection> db) noexcept;
+  [[noreturn]] void fail(const Failure& failure) const;
 
-  const postgres::Options server_;
+  const Options server_;
   const std::string where_;
   Naming& naming_;
   std::mutex mutex_;
   std::condition_variable returned_;
-  std::vector<std::unique_ptr<postgres::Connection>> idle_;  // Guarded by mutex_.
-  std::size_t lent_ = 0;                                     // Guarded by mutex_.
+  std::vector<std::unique_ptr<Connection>> idle_;  // Guarded by mutex_.
+  std::size_t lent_ = 0;                           // Guarded by mutex_.
 };
 
-}  // namespace tidemill::postgres_store
+}  // namespace tidemill::sql_store

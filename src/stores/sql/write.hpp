@@ -11,30 +11,42 @@
 
 #include <tidemill/store.hpp>
 
-#include "stores/postgres/scope.hpp"
+#include "stores/sql/scope.hpp"
 #include "stores/sql/tally.hpp"
 
-namespace tidemill::postgres_store {
-
-using sql_store::News;
-
-struct Entry;
+namespace tidemill::sql_store {
 
 /// Where numbers come from that never come twice.
 enum class Counter : std::uint8_t { fence, version };
 
+/// How many tasks have come into a group, and when the first and the last of them.
+struct Joined {
+  std::int64_t tasks = 0;
+  TimePoint first = TimePoint::max(), last = TimePoint::min();
+};
+/// By queue and name.
+using JoinedGroups = std::map<std::pair<std::int64_t, std::string>, Joined>;
+
 /// One write transaction: what its operations share. Counts are written at its end, so that their rows are
 /// locked for as short as can be.
-class Write : public Scope, public sql_store::Tally {
+template <class Database>
+class Write : public Scope<Database>, public Tally {
  public:
-  /// In a transaction of our own; `lane` is where its counts go.
-  Write(postgres::Connection& connection, Naming& naming, Batch opening, std::int64_t lane)
-      : Scope(connection, naming, Mode::transaction, std::move(opening)), lane_(lane) {}
-  /// In the caller's: counts are deltas, as no row may be locked that others need.
-  Write(postgres::Connection& connection, Naming& naming) : Scope(connection, naming, Mode::callers, {}) {}
+  using Connection = typename Database::Connection;
+  using Naming = sql_store::Naming<Database>;
+  using Batch = typename Database::Batch;
+  using Entry = typename Database::Entry;
 
-  std::int64_t intern_queue(std::string_view name) { return intern(NameTable::queue, name); }
-  std::int64_t intern_kind(std::string_view name) { return intern(NameTable::kind, name); }
+  /// In a transaction of our own; `lane` is where its counts go.
+  Write(Connection& connection, Naming& naming, Batch opening, std::int64_t lane)
+      : Scope<Database>(connection, naming, Scope<Database>::Mode::transaction, std::move(opening)),
+        lane_(lane) {}
+  /// In the caller's: counts are deltas, as no row may be locked that others need.
+  Write(Connection& connection, Naming& naming)
+      : Scope<Database>(connection, naming, Scope<Database>::Mode::callers, {}) {}
+
+  std::int64_t intern_queue(std::string_view name) { return this->intern(NameTable::queue, name); }
+  std::int64_t intern_kind(std::string_view name) { return this->intern(NameTable::kind, name); }
 
   /// Greater than all that the counter has given, and not less than `now` in microseconds. Whoever else wants
   /// one waits until this transaction ends.
@@ -61,15 +73,10 @@ class Write : public Scope, public sql_store::Tally {
   bool callers() const noexcept { return !lane_; }
 
  private:
-  struct Joined {
-    std::int64_t tasks = 0;
-    TimePoint first = TimePoint::max(), last = TimePoint::min();
-  };
-
   const std::optional<std::int64_t> lane_;
-  std::map<std::pair<std::int64_t, std::string>, Joined> joined_;
+  JoinedGroups joined_;
   std::vector<Entry*> gathered_;
   std::int64_t died_ = 0;
 };
 
-}  // namespace tidemill::postgres_store
+}  // namespace tidemill::sql_store

@@ -17,16 +17,17 @@
 #include <tidemill/store.hpp>
 
 #include "core/group_commit.hpp"
-#include "drivers/mysql/mysql.hpp"
-#include "stores/mysql/write.hpp"
+#include "stores/sql/write.hpp"
 
-namespace tidemill::mysql_store {
+namespace tidemill::sql_store {
 
 /// How much one call brings to a transaction.
 struct Load {
   std::size_t tasks = 1;
   std::size_t bytes = 0;
   bool urgent = false;  ///< Goes into the very next transaction.
+  bool sync = true;     ///< False: a crash of the server may undo it even after it was acknowledged,
+                        ///< where the database makes such a difference.
 };
 
 /// A connection that writes, for one sort of call. Callers' operations gather while a transaction is under
@@ -39,17 +40,23 @@ struct Load {
 /// this is kept for the repeated call.
 ///
 /// Thread safety: all members may be called from any thread.
+template <class Database>
 class Lane {
  public:
+  using Write = sql_store::Write<Database>;
+  using Scope = sql_store::Scope<Database>;
+  using Naming = sql_store::Naming<Database>;
+
   struct Options {
-    mysql::Options server = {};
+    typename Database::Options server = {};
     std::string where = {};       ///< For messages.
     std::int64_t number = 0;      ///< Of the counters that it writes.
     bool waits_for_keys = false;  ///< Another's transaction may hold what it wants: it gives up soon.
   };
-  using Publish = std::function<void(const News&)>;
+  using Publish = std::function<void(News, std::int64_t died)>;
 
-  /// Connects with the first call. `naming` must outlive it; `publish` gets what was committed.
+  /// Connects with the first call. `naming` must outlive it; `publish` gets what was committed, and how many
+  /// rows died by that.
   Lane(Options options, Naming& naming, Publish publish);
 
   /// Returns the answer of `apply(Write&)` when it is committed. `apply` may be called again after a
@@ -71,7 +78,25 @@ class Lane {
   }
 
  private:
+  using Connection = typename Database::Connection;
+  using Failure = typename Database::Failure;
+  using Batch = typename Database::Batch;
   using Steady = std::chrono::steady_clock;
+
+  // What one transaction may take: enough that the cost of a commit is spread thin, and so little that what
+  // waits for it is not late.
+  static constexpr std::size_t tasks_max = 1000;
+  static constexpr std::size_t bytes_max = 1U << 20U;
+  static constexpr std::chrono::milliseconds time_max{50};
+  /// How long a call without a deadline waits for the server.
+  static constexpr std::chrono::seconds patience{10};
+  /// How often a transaction that met a deadlock or the like is begun again.
+  static constexpr int tries_max = 20;
+  /// Between questions what became of a transaction.
+  static constexpr std::chrono::milliseconds shortest_pause{10}, longest_pause{500};
+  /// How long the lane may be idle before its session's row is written anew: sweeps delete those that nobody
+  /// has used for a day.
+  static constexpr std::chrono::hours idle_max{1};
 
   /// What one caller wants written.
   struct Operation {
@@ -108,18 +133,19 @@ class Lane {
   std::size_t transaction(std::span<Operation* const> operations);
   void each_alone(std::span<Operation* const> operations);
   /// False when another try may succeed.
-  bool give_up_after(const mysql::Failure& failure, int tries, Steady::time_point until);
+  bool give_up_after(const Failure& failure, int tries, Steady::time_point until);
   void open(Steady::time_point until);
   /// Finds out what became of the transaction in doubt; none: the server can't be asked, and the doubt stays.
   std::optional<bool> resolve(Steady::time_point until);
   /// Resolves a doubt that an earlier call left behind, or gives all of these up.
   void resolve_earlier(std::vector<Operation*>& operations);
+  Batch opening(std::span<Operation* const> operations) const;
 
   const Options options_;
   Naming& naming_;
   const Publish publish_;
   // All below belongs to whoever leads.
-  std::unique_ptr<mysql::Connection> db_;
+  std::unique_ptr<Connection> db_;
   const std::int64_t session_;
   std::int64_t number_ = 0;
   Steady::time_point used_{};
@@ -128,4 +154,4 @@ class Lane {
   GroupCommit<Operation> group_;
 };
 
-}  // namespace tidemill::mysql_store
+}  // namespace tidemill::sql_store

@@ -6,22 +6,30 @@
 #include <string_view>
 #include <vector>
 
-#include "stores/mysql/layout.hpp"
-#include "stores/mysql/names.hpp"
+#include "drivers/sql/text.hpp"
+#include "stores/sql/naming.hpp"
 
-namespace tidemill::mysql_store {
+namespace tidemill::sql_store {
+
+using sql::Sql;
 
 /// Statements on one connection, in as few round trips as their answers allow: what is only told travels with
 /// the next question.
+template <class Database>
 class Scope {
  public:
+  using Connection = typename Database::Connection;
+  using Naming = sql_store::Naming<Database>;
+  using Batch = typename Database::Batch;
+  using Query = typename Database::Query;
+
   enum class Mode : std::uint8_t {
-    each,         ///< Each statement is a transaction of its own; it only asks.
+    each,         ///< Each question is a transaction of its own.
     transaction,  ///< All are one, which begins with the first.
     callers,      ///< All belong to the transaction that the caller has begun.
   };
-  /// `opening` comes first in the transaction that it begins. Both others must outlive it.
-  Scope(mysql::Connection& connection, Naming& naming, Mode mode, Batch opening);
+  /// `opening` comes first in each transaction that it begins. Both others must outlive it.
+  Scope(Connection& connection, Naming& naming, Mode mode, Batch opening);
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;
 
@@ -68,7 +76,7 @@ class Scope {
                                   : naming_.name(db_, table, number);
   }
 
-  mysql::Connection& db_;
+  Connection& db_;
   Naming& naming_;
   const Mode mode_;
   const Batch opening_;
@@ -76,4 +84,4 @@ class Scope {
   bool begun_ = false;
 };
 
-}  // namespace tidemill::mysql_store
+}  // namespace tidemill::sql_store
