@@ -23,8 +23,7 @@ Cron parse_spec(const Schedule& schedule) {
 
 /// FNV-1a, then the finisher of splitmix64: the same on every platform, and near instants lie far apart.
 std::uint64_t hash(std::string_view id, TimePoint instant) {
-  std::uint64_t value = 0xcbf29ce484222325U;
-  for (const char c : id) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+  std::uint64_t value = fnv1a(id);
   value += static_cast<std::uint64_t>(instant.time_since_epoch().count()) * 0x9e3779b97f4a7c15U;
   value = (value ^ (value >> 30U)) * 0xbf58476d1ce4e5b9U;
   value = (value ^ (value >> 27U)) * 0x94d049bb133111ebU;

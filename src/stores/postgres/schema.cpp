@@ -7,6 +7,8 @@
 
 #include <tidemill/error.hpp>
 
+#include "core/digest.hpp"
+
 namespace tidemill::postgres_store {
 
 namespace {
@@ -338,9 +340,8 @@ void check_schema(postgres::Connection& db, const std::string& where) {
 }
 
 std::string channel_of(const std::string& quoted_schema) {
-  std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a: a channel's name has 63 bytes at most, as a schema's.
-  for (const char c : quoted_schema) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  return fmt::format("tidemill_{:016x}", hash);
+  // A channel's name has 63 bytes at most, as a schema's.
+  return fmt::format("tidemill_{:016x}", fnv1a(quoted_schema));
 }
 
 }  // namespace tidemill::postgres_store
