@@ -15,13 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include "drivers/sql/blob.hpp"
+
 /// Values as they stand in statements: literals, which mean the same in every sql_mode.
 namespace tidemill::mysql {
 
-/// Bytes of no character set; a std::string_view is text in UTF-8.
-struct Blob {
-  std::string_view bytes;
-};
+using sql::Blob;
 
 template <class T>
 concept Integer = (std::integral<T> && !std::same_as<T, bool>) || std::is_enum_v<T>;

@@ -11,13 +11,12 @@
 #include <type_traits>
 #include <vector>
 
+#include "drivers/sql/blob.hpp"
+
 /// Values as they travel: in PostgreSQL's binary formats.
 namespace tidemill::postgres {
 
-/// Bytes that travel as bytea; a std::string_view travels as text.
-struct Blob {
-  std::string_view bytes;
-};
+using sql::Blob;  // Travels as bytea.
 
 /// Numbers of PostgreSQL's own types: never another.
 enum class Type : std::uint32_t {
@@ -148,7 +147,7 @@ class Parameters {
 
   /// Integers and enumerations travel as bigint, whatever their width; bool, std::string_view (text), Blob
   /// (bytea), nullptr, an Array, a range of what an Array takes, an optional of a scalar, or whatever has
-  /// `bind_to`, which calls back with one of these. What is added is copied.
+  /// `bind_to`, which calls back with one of these, or with several, for as many parameters. What is added is copied.
   template <class T>
   void add(const T& value) {
     if constexpr (requires { value.bind_to([](const auto&) {}); }) {

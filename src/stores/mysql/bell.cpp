@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "stores/mysql/claim.hpp"
 #include "stores/mysql/plain_sql.hpp"
 
 namespace tidemill::mysql_store {
@@ -21,10 +22,6 @@ constexpr Sql get_marks{
     "SELECT (SELECT COALESCE(SUM(number), 0) FROM main.session), (SELECT COALESCE(MAX(id), 0) FROM "
     "main.delta), (SELECT value FROM main.meta WHERE name = 'signals')"};
 constexpr Sql get_queues{"SELECT id FROM main.queue WHERE NOT paused"};
-// Of one queue: is any pending, and when is the first due of those scheduled and those to be retried.
-constexpr Sql look_at_queue{
-    "SELECT EXISTS (SELECT 1 FROM main.job WHERE line >= $1 AND line <= $2), "
-    "(SELECT MIN(at) FROM main.job WHERE line = $3), (SELECT MIN(at) FROM main.job WHERE line = $4)"};
 
 }  // namespace
 
@@ -71,18 +68,17 @@ void Bell::look_at_queues() {
   for (auto row = looker_->query(get_queues); row.step();) {
     const std::int64_t queue = row.integer(0);
     queues.push_back(queue);
-    batch.add(look_at_queue, first_line(queue, State::pending), last_line(queue, State::pending),
-              line_of(queue, State::scheduled), line_of(queue, State::retry));
+    add_look(batch, queue);
   }
   if (queues.empty()) return;
   auto answers = looker_->send(batch);
   News news;
   for (std::size_t i = 0; i < queues.size(); ++i) {
     Query& row = answers[i];
-    row.step();
+    if (!row.step() || row.boolean(0)) continue;
     auto& queue = news.queues[naming_.name(*looker_, NameTable::queue, queues[i])];
-    queue.ready = row.boolean(0);
-    for (const int column : {1, 2}) {
+    queue.ready = row.boolean(1);
+    for (const int column : {2, 3}) {
       const auto due = time_of(row.optional_integer(column));
       if (due) queue.due = std::min(queue.due.value_or(*due), *due);
     }

@@ -7,7 +7,7 @@
 
 namespace tidemill::mysql_store {
 
-const Sql get_time{"SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"};
+const Sql Mysql::get_time{"SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"};
 
 namespace {
 
@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t promote_least = 1000;
 
 // Of one queue: a range that depends on another table's row would be read from end to end.
-constexpr Sql look_sql{
+constexpr Sql look_at_queue{
     "SELECT q.paused, EXISTS (SELECT 1 FROM main.job WHERE line >= $2 AND line <= $3), "
     "(SELECT MIN(at) FROM main.job WHERE line = $4), (SELECT MIN(at) FROM main.job WHERE line = $5) "
     "FROM main.queue q WHERE q.id = $1"};
@@ -57,13 +57,12 @@ constexpr Sql not_paused{"SELECT id FROM main.queue WHERE id IN $1 AND NOT pause
 void look_at(Scope& scope, std::span<const Want> wants, ClaimAnswer& answer) {
   std::vector<QueueLook> looks;
   Batch batch;
-  batch.add(get_time);
+  batch.add(Mysql::get_time);
   batch.add(any_in_inbox);
   for (const Want& want : wants) {
     const auto queue = scope.find_queue(want.queue);
     if (!queue) continue;
-    batch.add(look_sql, *queue, first_line(*queue, State::pending), last_line(*queue, State::pending),
-              line_of(*queue, State::scheduled), line_of(*queue, State::retry));
+    add_look(batch, *queue);
     looks.push_back({.want = &want, .queue = *queue});
   }
   auto answers = scope.ask_all(std::move(batch));
@@ -146,6 +145,11 @@ class Taker {
 };
 
 }  // namespace
+
+void add_look(Batch& batch, std::int64_t queue) {
+  batch.add(look_at_queue, queue, first_line(queue, State::pending), last_line(queue, State::pending),
+            line_of(queue, State::scheduled), line_of(queue, State::retry));
+}
 
 bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer) {
   answer = {};

@@ -10,7 +10,6 @@
 #include <tidemill/store.hpp>
 
 #include "stores/mysql/database.hpp"
-#include "stores/mysql/tasks.hpp"
 
 namespace tidemill::mysql_store {
 
@@ -33,15 +32,16 @@ struct ClaimAnswer {
   bool found_locked = false;  ///< Nothing was taken, though tasks are pending.
 };
 
+/// Asks for what is in a queue: whether it is paused and any task is pending, and when the first of those
+/// scheduled and the first of those to be retried are due.
+void add_look(Batch& batch, std::int64_t queue);
+
 /// True, with the answer, when there is nothing to claim and nothing due, so that nothing is to be written.
 bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer);
 
 /// Claims as the look of `claim_nothing` has shown; without one it looks first.
 ClaimAnswer claim_tasks(Write& write, const Claim& claim, ClaimAnswer looked, TimePoint now,
                         std::size_t task_bytes_max);
-
-/// The server's clock, in microseconds.
-extern const Sql get_time;
 
 /// Makes the first due tasks of the queues pending, in the order of their due times, and returns how many
 /// there were; their place in the line is their due time.

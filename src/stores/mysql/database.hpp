@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,10 +11,16 @@
 #include "stores/mysql/layout.hpp"
 #include "stores/sql/lane.hpp"
 #include "stores/sql/readers.hpp"
+#include "stores/sql/report.hpp"
+#include "stores/sql/statements.hpp"
+#include "stores/sql/task.hpp"
+#include "stores/sql/tasks.hpp"
 #include "stores/sql/write.hpp"
 
 namespace tidemill::mysql_store {
 
+class Enqueuing;
+struct ClaimAnswer;
 struct Entry;
 
 /// What stores/sql is to know of MariaDB and MySQL: its driver, and what it says and does in its own way.
@@ -22,12 +29,29 @@ struct Mysql {
   using Options = mysql::Options;
   using Batch = mysql::Batch;
   using Query = mysql::Query;
-  using Blob = mysql::Blob;
   using Failure = mysql::Failure;
   using Outcome = mysql::Outcome;
   using Travels = mysql::Scope;
   using Entry = mysql_store::Entry;
+  using Enqueuing = mysql_store::Enqueuing;
+  using ClaimAnswer = mysql_store::ClaimAnswer;
+  using Scope = sql_store::Scope<Mysql>;
   using Write = sql_store::Write<Mysql>;
+
+  template <class... Columns>
+  using Table = TableOf<Columns...>;
+  template <class... Columns>
+  using Rows = mysql::Rows;
+  static bool is_long(const auto& rows) { return rows.bytes() >= statement_bytes; }
+  /// When tasks are to be purged; what is there already is from an earlier end of the same task.
+  class Purges {
+   public:
+    void add(std::int64_t at, std::int64_t seq) { rows_.add(at, seq); }
+    void tell(Write& write);
+
+   private:
+    mysql::Rows rows_;
+  };
 
   /// Of a batch that is a transaction by itself.
   static constexpr Travels whole = Travels::plain;
@@ -44,13 +68,9 @@ struct Mysql {
                                                  std::string_view name);
 
   // A transaction's end: write.cpp.
-  static const Sql count_signal;
+  static const sql_store::WriteStatements write;
   static std::optional<std::int64_t> next_number(Write& write, sql_store::Counter counter,
                                                  std::int64_t least);
-  /// Into the counters of a lane; none: as deltas.
-  static void tell_counts(Write& write, std::span<const Write::Change> changes,
-                          std::optional<std::int64_t> lane);
-  static void tell_joined(Write& write, const sql_store::JoinedGroups& joined);
 
   // Connections and their transactions: lane.cpp.
   static const Sql put_session;
@@ -68,6 +88,52 @@ struct Mysql {
   static Batch settings_of_write(bool /*waits_for_keys*/, bool /*sync*/) { return {}; }
   static Batch opening_of_look() { return {}; }
   static Batch opening_of_read() { return {}; }
+
+  // Tasks and their ends: tasks.cpp, report.cpp.
+  static const sql_store::TaskStatements tasks;
+  static const sql_store::ReportStatements report;
+  /// Seq, n and lines of the logs, which go.
+  static Query take_logs(Write& write, const Table<sql_store::Number<"seq">>& seqs);
+  /// Erases the tasks that are as expected and have neither key nor history: the most frequent report by far.
+  /// Returns their numbers.
+  static std::set<std::int64_t> end_simple(Write& write, const sql_store::SimpleEnds<Table>& ends);
+
+  // Renewals: renew.cpp.
+  static const sql_store::RenewalStatements renewal;
+  /// What extends the leases; its last answer is seq, claim, signal and logs_kept of those that are held.
+  static void add_extension(Batch& batch, const sql_store::Extensions<Table>& leases, TimePoint until);
+
+  // Groups: groups.cpp.
+  static const sql_store::GroupStatements groups;
+  /// Brings what callers' transactions have noted of the group into its row.
+  static void fold_joined(Write& write, std::int64_t queue, std::string_view group);
+  /// So many have left it; its first and last times are those of the tasks that it has.
+  static void shrink_group(Write& write, std::int64_t queue, std::string_view group, std::size_t count);
+  /// The row is no longer among those that wait in its group.
+  static void leave_members(Write& write, const sql_store::Row& row);
+  /// Rows that wait in the group, oldest first. What an operator is changing is left out: he locks tasks
+  /// first, and then their group.
+  static Query oldest_members(Write& write, std::int64_t queue, std::string_view group, std::size_t limit);
+  static void into_set(Write& write, std::int64_t queue, std::string_view group,
+                       std::span<const sql_store::Row> rows, std::int64_t id);
+  static Query members_of_set(Write& write, std::int64_t queue, std::string_view group, std::int64_t id);
+  /// They wait again: how many, and when the first and the last of them came.
+  static Query out_of_set(Write& write, std::int64_t queue, std::string_view group, std::int64_t id);
+  /// What it had has been erased.
+  static void drop_members(Write& write, std::int64_t queue, std::string_view group, std::int64_t id);
+
+  // The rest: catalog.cpp, statements.cpp, claim.cpp.
+  static const sql_store::CatalogStatements catalog;
+  static std::vector<QueueInfo> read_queues(Scope& scope, TimePoint now);
+  static const sql_store::LockStatements locks;
+  /// False where another holds it.
+  static bool put_lock(Write& write, std::string_view name, std::string_view owner, std::int64_t fence,
+                       TimePoint until, TimePoint now);
+  static const sql_store::DocumentStatements documents;
+  static const sql_store::ScheduleStatements schedules;
+  static const sql_store::EditStatements edit;
+  static const sql_store::FindStatements find;
+  static const Sql get_time;  ///< The server's clock, in microseconds.
 };
 
 using Lane = sql_store::Lane<Mysql>;
@@ -76,10 +142,12 @@ using Readers = sql_store::Readers<Mysql>;
 using Scope = sql_store::Scope<Mysql>;
 using Write = sql_store::Write<Mysql>;
 
+using sql_store::bytes_of;
 using sql_store::Counter;
-using sql_store::JoinedGroups;
 using sql_store::NameTable;
 using sql_store::News;
+using sql_store::plain;
+using sql_store::Row;
 
 /// All counts there are, as a table of queue, state and tasks.
 inline constexpr char all_counts[] =

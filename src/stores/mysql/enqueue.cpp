@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "core/rules.hpp"
-#include "stores/mysql/tasks.hpp"
+#include "stores/mysql/database.hpp"
 #include "stores/sql/task.hpp"
 
 namespace tidemill::mysql_store {
@@ -28,10 +28,6 @@ constexpr Sql add_members{
     "INSERT INTO main.member (queue, name, holder, at, seq) SELECT t.queue, t.name, $2, j.at, j.seq FROM $1 "
     "AS t STRAIGHT_JOIN main.job j FORCE INDEX (id) ON j.queue = t.queue AND j.id = t.id"};
 
-/// A statement of about so much is sent by itself: a server takes 16 MiB or more, and a task may be half of
-/// that.
-constexpr std::size_t statement_bytes = 1U << 20U;
-
 void add_row(Rows& rows, const Entry& entry, bool usual) {
   const Task& task = *entry.task;
   const std::string id = stored_id(task.ref.id);
@@ -47,8 +43,8 @@ void add_row(Rows& rows, const Entry& entry, bool usual) {
            unless(0, task.priority), unless(usual_retries_max, task.retries_max),
            unless(usual_crashes_max, task.crashes_max), unless(usual_timeout, stored(task.timeout)),
            unless(0, stored(task.retention)), stored(task.deadline), stored(task.expires_at),
-           task.unique ? std::optional{Blob{task.unique->key}} : std::nullopt, unless_empty(task.group),
-           unless_empty(headers));
+           task.unique ? std::optional{Blob{task.unique->key}} : std::nullopt, blob_unless_empty(task.group),
+           blob_unless_empty(headers));
 }
 
 void created(Write& write, Entry& entry) {
@@ -62,12 +58,6 @@ void created(Write& write, Entry& entry) {
 Enqueued exists(const Entry& entry) {
   return {Put::exists, entry.task->ref.id, "a task with this id is there already"};
 }
-
-}  // namespace
-
-bool plain(const Task& task) { return !task.unique && !task.firing; }
-
-namespace {
 
 /// Which of them the INSERT has created, as not all of them were: it took these numbers for them alone, from
 /// the first that it created on, in their order.
@@ -207,12 +197,6 @@ bool fits_in(Write& write, const Task& task, std::span<const std::int64_t> leavi
   const auto holder = find_holders(write, {&entry}, now).front();
   return !holder || (holder->state != State::gone && !holder->outlives_task &&
                      std::ranges::find(leaving, holder->seq) != leaving.end());
-}
-
-std::size_t bytes_of(std::span<const Task> tasks) {
-  std::size_t bytes = 0;
-  for (const Task& task : tasks) bytes += rules::bytes_of(task);
-  return bytes;
 }
 
 }  // namespace tidemill::mysql_store

@@ -9,8 +9,7 @@
 #include <fmt/format.h>
 
 #include "core/transitions.hpp"
-#include "stores/mysql/groups.hpp"
-#include "stores/mysql/tasks.hpp"
+#include "stores/mysql/database.hpp"
 #include "stores/sql/task.hpp"
 
 namespace tidemill::mysql_store {
@@ -145,8 +144,8 @@ bool replace(Write& write, Entry& entry, const Holder& holder, TimePoint now) {
              Blob{task.payload}, unless(0, task.priority), unless(usual_retries_max, task.retries_max),
              unless(usual_crashes_max, task.crashes_max), unless(usual_timeout, stored(task.timeout)),
              unless(0, stored(task.retention)), stored(task.deadline), stored(task.expires_at),
-             unless_empty(task.group),
-             unless_empty(task.headers.empty() ? std::string{} : write_map(task.headers)));
+             blob_unless_empty(task.group),
+             blob_unless_empty(task.headers.empty() ? std::string{} : write_map(task.headers)));
   write.left(entry.queue, row.state());
   write.arrived(entry.queue, task.state, at);
   if (task.state == State::aggregating && !task.group.empty()) {

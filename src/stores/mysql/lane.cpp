@@ -26,8 +26,8 @@ const Sql Mysql::put_session{
     "used_at = UNIX_TIMESTAMP()"};
 // NULL is refused.
 const Sql Mysql::move_session{
-    "UPDATE main.session SET number = CASE WHEN number < $2 THEN $2 END, used_at = UNIX_TIMESTAMP() "
-    "WHERE id = $1"};
+    "UPDATE main.session SET number = CASE WHEN number < $2 THEN $2 END, used_at = UNIX_TIMESTAMP() WHERE id "
+    "= $1"};
 
 std::optional<std::int64_t> Mysql::void_number(Connection& db, std::int64_t session, std::int64_t number) {
   Batch batch;

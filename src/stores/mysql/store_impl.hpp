@@ -1,94 +1,34 @@
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include <tidemill/groups.hpp>
-#include <tidemill/store.hpp>
-
 #include "stores/mysql/bell.hpp"
-#include "stores/mysql/database.hpp"
-#include "stores/mysql/documents.hpp"
-#include "stores/mysql/locks.hpp"
-#include "stores/mysql/mysql_store.hpp"
-#include "stores/sql/hub.hpp"
+#include "stores/mysql/claim.hpp"
+#include "stores/sql/server_store.hpp"
 
 namespace tidemill::mysql_store {
 
-/// The port on MariaDB and MySQL. Here is only how calls get to the lanes and to the readers; what they do
-/// there is in the files named after the verbs.
-class MysqlStore : public Store, public Catalog, public Groups {
+/// The port on MariaDB and MySQL: what it does in its own way.
+class MysqlStore final : public sql_store::ServerStore<Mysql> {
  public:
   /// `where` names the place in messages.
   MysqlStore(mysql::Options server, std::string where, std::size_t task_bytes_max, const Clock* clock);
 
-  // Store
-  std::vector<Enqueued> enqueue(std::span<const Task> tasks, const Call& call, Transaction* inside) override;
-  Claimed claim(const Claim& claim, const Call& call) override;
-  std::vector<Reported> report(std::span<const Report> reports, const Call& call) override;
-  Renewed renew(const WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
-                std::span<const Stat> stats, const Call& call) override;
-  Swept sweep(std::string_view worker, Duration lease, std::size_t limit, const Call& call) override;
-  Wake wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,
-            std::stop_token stop) override;
-  TimePoint now() override;
-  const Capabilities& capabilities() const noexcept override { return capabilities_; }
   std::vector<Concern> concerns() override;
-  Catalog* catalog() noexcept override { return this; }
-  Locks* locks() noexcept override { return &locks_; }
-  Documents* documents() noexcept override { return &documents_; }
-  Groups* groups() noexcept override { return this; }
-
-  // Groups
-  Gathered gather(const Gather& gather, const Call& call) override;
-  std::vector<Reported> settle(std::span<const Settle> ends, const Call& call) override;
-
-  // Catalog
-  Page find(const Filter& filter, std::string_view cursor, std::size_t limit, Duration budget,
-            const Call& call) override;
-  std::vector<std::optional<Task>> get(std::span<const Ref> refs, const Call& call) override;
-  std::vector<Attempt> attempts(const Ref& ref, const Call& call) override;
-  std::vector<Changed> change(std::span<const Ref> refs, const Change& change, const Call& call) override;
-  Changed edit(const Edit& edit, const Call& call) override;
-  std::vector<Changed> move(std::span<const Ref> refs, States from, std::string_view queue,
-                            const Call& call) override;
-  std::vector<QueueInfo> queues(const Call& call) override;
-  void pause(std::string_view queue, bool paused, const Call& call) override;
-  Changed erase_queue(std::string_view queue, const Call& call) override;
-  std::vector<GroupInfo> groups(std::string_view queue, std::string_view after, std::size_t limit,
-                                const Call& call) override;
-  std::vector<WorkerInfo> workers(const Call& call) override;
-  bool signal(std::string_view worker, Signal signal, const Call& call) override;
-  std::vector<StoredSchedule> schedules(std::optional<TimePoint> due_by, const Call& call) override;
-  std::vector<bool> put_schedules(std::span<const PutSchedule> puts, const Call& call) override;
-  std::size_t erase_schedules(std::span<const std::string> ids, const Call& call) override;
-  std::vector<Stat> stats(std::string_view queue, Span span, TimePoint from, TimePoint to,
-                          const Call& call) override;
 
  private:
-  Lane::Options lane_options(bool waits_for_keys = false) const;
-  Lane::Publish publish();
-  std::vector<Enqueued> enqueue_on(Lane& lane, std::span<const Task> tasks, const Call& call);
-  std::int64_t identity(const Call& call);
-  /// Of tasks of which some have keys that others' transactions may hold.
-  std::vector<Enqueued> enqueue_keyed(std::span<const Task> tasks, const Call& call);
+  void publish(News news, std::int64_t died) override;
+  std::chrono::microseconds look() override { return bell_.look(); }
+  std::vector<Enqueued> enqueue_inside(Transaction& transaction, std::span<const Task> tasks,
+                                       const Call& call) override;
+  bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer) override;
+  ClaimAnswer claim_tasks(Write& write, const Claim& claim, ClaimAnswer looked, TimePoint now) override;
+  Swept sweep_all(Write& write, std::string_view worker, Duration lease, std::size_t limit,
+                  TimePoint now) override;
 
-  const mysql::Options server_;
-  const std::string where_;
-  const Clock* const clock_;  // Null: the server's.
-  const Capabilities capabilities_;
-  std::atomic<std::int64_t> identity_{0};  // Once it was needed.
-  Naming naming_;
-  Hub hub_;
   Bell bell_;
-  // Each is a connection, made with its first call: a renewal must not wait behind a bulk, nor a claim behind
-  // reports.
-  Lane puts_, more_puts_, keyed_, claims_, reports_, renewals_, rest_;
-  Readers readers_;
-  MysqlLocks locks_{rest_, renewals_, readers_};
-  MysqlDocuments documents_{rest_, readers_};
 };
 
 }  // namespace tidemill::mysql_store

@@ -2,10 +2,10 @@
 #include <utility>
 
 #include "stores/mysql/claim.hpp"
-#include "stores/mysql/groups.hpp"
+#include "stores/mysql/database.hpp"
 #include "stores/mysql/plain_sql.hpp"
-#include "stores/mysql/renew.hpp"
-#include "stores/mysql/tasks.hpp"
+#include "stores/mysql/sweep.hpp"
+#include "stores/sql/groups.hpp"
 
 namespace tidemill::mysql_store {
 

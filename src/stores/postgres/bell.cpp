@@ -10,6 +10,7 @@
 #include <tidemill/error.hpp>
 
 #include "core/uuid.hpp"
+#include "stores/postgres/claim.hpp"
 #include "stores/postgres/database.hpp"
 
 namespace tidemill::postgres_store {
@@ -41,15 +42,12 @@ constexpr Sql no_sync{"SELECT set_config('synchronous_commit', 'off', true)"};
 constexpr Sql notify{"SELECT pg_notify($1, $2)"};
 constexpr Sql own_process{"SELECT pg_backend_pid()"};
 constexpr Sql get_signals{"SELECT value FROM main.tidemill_meta WHERE name = 'signals'"};
-// What is pending (2) or the first that is scheduled (1) or to be retried (4): stores/sql/layout.hpp.
-constexpr Sql look_at_queues{
+// Of each queue, whether any is pending, and when the first is due; 2 is pending: stores/sql/layout.hpp.
+constexpr auto look_text = join(
     "SELECT q.id, EXISTS (SELECT 1 FROM main.tidemill_job j WHERE j.line >= (q.id::bigint << 16 | 512) AND "
-    "j.line <= (q.id::bigint << 16 | 767) ORDER BY j.line, j.at, j.seq LIMIT 1), "
-    "least((SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 384) ORDER BY j.at "
-    "LIMIT "
-    "1), (SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 1152) ORDER BY j.at "
-    "LIMIT "
-    "1)) FROM main.tidemill_queue q WHERE NOT q.paused"};
+    "j.line <= (q.id::bigint << 16 | 767) ORDER BY j.line, j.at, j.seq LIMIT 1), least(",
+    first_dues, ") FROM main.tidemill_queue q WHERE NOT q.paused");
+constexpr Sql look_at_queues{look_text.data()};
 
 std::string hex(std::string_view bytes) {
   std::string text;

@@ -6,22 +6,21 @@
 
 namespace tidemill::postgres_store {
 
-const Sql get_time{"SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"};
+const Sql Postgres::get_time{"SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"};
 
 namespace {
 
 /// How many due tasks a claim makes pending at least, so that few claims make a large number of them ready.
 constexpr std::size_t promote_least = 1000;
 
-// 2 is pending, 1 and 4 are scheduled and retry: stores/sql/layout.hpp.
-constexpr Sql look_sql{
-    "SELECT q.id, q.paused, "
-    "EXISTS (SELECT 1 FROM main.tidemill_job j WHERE (j.line, j.at, j.seq) >= (t.line, t.at, t.seq) "
-    "AND j.line <= (q.id::bigint << 16 | 767) ORDER BY j.line, j.at, j.seq LIMIT 1), "
-    "(SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 384) ORDER BY j.at LIMIT 1), "
-    "(SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 1152) ORDER BY j.at LIMIT 1) "
-    "FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS t(id, line, at, seq) "
-    "JOIN main.tidemill_queue q ON q.id = t.id"};
+// 2 is pending: stores/sql/layout.hpp.
+constexpr auto look_text = join(
+    "SELECT q.id, q.paused, EXISTS (SELECT 1 FROM main.tidemill_job j WHERE (j.line, j.at, j.seq) >= "
+    "(t.line, t.at, t.seq) AND j.line <= (q.id::bigint << 16 | 767) ORDER BY j.line, j.at, j.seq LIMIT 1), ",
+    first_dues,
+    " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS t(id, line, at, seq) JOIN "
+    "main.tidemill_queue q ON q.id = t.id");
+constexpr Sql look_sql{look_text.data()};
 
 constexpr Sql promote_jobs{
     "WITH due AS (SELECT d.* FROM unnest($1::bigint[]) AS l(line), LATERAL (SELECT j.seq, j.line, j.at FROM "
@@ -69,7 +68,7 @@ std::vector<QueueLook> look_at(Scope& scope, std::span<const Want> wants, Fronts
     looks.push_back({.want = &want, .queue = *queue, .begin = begin});
   }
   Batch batch;
-  batch.add(get_time);
+  batch.add(Postgres::get_time);
   batch.add(look_sql, queues, lines, ats, seqs);
   auto answers = scope.ask_all(std::move(batch));
   const auto end = std::chrono::steady_clock::now();

@@ -12,9 +12,14 @@
 
 #include "stores/postgres/database.hpp"
 #include "stores/postgres/fronts.hpp"
-#include "stores/postgres/tasks.hpp"
 
 namespace tidemill::postgres_store {
+
+/// When the first scheduled task and the first to be retried of queue `q` are due; 1 and 4 are these states:
+/// stores/sql/layout.hpp.
+inline constexpr char first_dues[] =
+    "(SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 384) ORDER BY j.at LIMIT 1), "
+    "(SELECT j.at FROM main.tidemill_job j WHERE j.line = (q.id::bigint << 16 | 1152) ORDER BY j.at LIMIT 1)";
 
 /// What a look at a wanted queue tells that there is and that isn't paused.
 struct QueueLook {
@@ -41,9 +46,6 @@ bool claim_nothing(Scope& scope, const Claim& claim, Fronts& fronts, TimePoint n
 
 /// Claims as the look of `claim_nothing` has shown; without one it looks first.
 ClaimAnswer claim_tasks(Write& write, const Claim& claim, Fronts& fronts, ClaimAnswer looked, TimePoint now);
-
-/// The server's clock, in microseconds.
-extern const Sql get_time;
 
 /// Makes the first due tasks of the queues pending, in the order of their due times, and returns how many
 /// there were; their place in the line is their due time.

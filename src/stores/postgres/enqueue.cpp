@@ -4,7 +4,7 @@
 #include <set>
 
 #include "core/rules.hpp"
-#include "stores/postgres/tasks.hpp"
+#include "stores/postgres/database.hpp"
 #include "stores/sql/task.hpp"
 
 namespace tidemill::postgres_store {
@@ -60,8 +60,8 @@ class Columns {
       deadlines.add(stored(task.deadline));
       expiries.add(stored(task.expires_at));
       keys.add(task.unique ? std::optional{Blob{task.unique->key}} : std::nullopt);
-      groups.add(unless_empty(task.group));
-      headers.add(unless_empty(task.headers.empty() ? std::string{} : write_map(task.headers)));
+      groups.add(blob_unless_empty(task.group));
+      headers.add(blob_unless_empty(task.headers.empty() ? std::string{} : write_map(task.headers)));
     }
     return write.ask(insert_any, ids_, queues_, lines_, ats_, kinds_, created_, payloads_, seqs, priorities,
                      retries, crashes, timeouts, retentions, deadlines, expiries, keys, groups, headers);
@@ -82,8 +82,6 @@ void created(Write& write, Entry& entry) {
 }
 
 }  // namespace
-
-bool plain(const Task& task) { return !task.unique && !task.firing; }
 
 void insert_tasks(Write& write, const std::vector<Entry*>& entries) {
   if (entries.empty()) return;
@@ -164,12 +162,6 @@ bool fits_in(Write& write, const Task& task, std::span<const std::int64_t> leavi
   const auto holder = find_holders(write, {&entry}, now).front();
   return !holder || (holder->state != State::gone && !holder->outlives_task &&
                      std::ranges::find(leaving, holder->seq) != leaving.end());
-}
-
-std::size_t bytes_of(std::span<const Task> tasks) {
-  std::size_t bytes = 0;
-  for (const Task& task : tasks) bytes += rules::bytes_of(task);
-  return bytes;
 }
 
 }  // namespace tidemill::postgres_store

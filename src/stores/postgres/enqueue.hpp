@@ -11,9 +11,6 @@
 
 namespace tidemill::postgres_store {
 
-/// Whether the task can be taken in without a look at others: it has no unique key, and no schedule fires it.
-bool plain(const Task& task);
-
 /// Makes the names of their queues and kinds, which is best done before a transaction begins.
 void intern_names(Write& write, std::span<const Task> tasks);
 
@@ -48,8 +45,5 @@ std::vector<Enqueued> enqueue_all(Write& write, std::span<const Task> tasks, Tim
 /// else has its id or its unique key.
 bool fits_in(Write& write, const Task& task, std::span<const std::int64_t> leaving, TimePoint now,
              std::size_t task_bytes_max);
-
-/// For the size of a transaction.
-std::size_t bytes_of(std::span<const Task> tasks);
 
 }  // namespace tidemill::postgres_store

@@ -8,8 +8,8 @@ namespace tidemill::postgres_store {
 namespace {
 
 constexpr Sql void_number_sql{
-    "UPDATE main.tidemill_session SET number = CASE WHEN number < $2 THEN $2 + 1 ELSE number END "
-    "WHERE id = $1 RETURNING number"};
+    "UPDATE main.tidemill_session SET number = CASE WHEN number < $2 THEN $2 + 1 ELSE number END WHERE id = "
+    "$1 RETURNING number"};
 constexpr Sql no_sync{"SELECT set_config('synchronous_commit', 'off', true)"};
 constexpr Sql wait_shortly{"SELECT set_config('lock_timeout', '2s', true)"};
 constexpr Sql one_moment{"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"};
@@ -25,8 +25,8 @@ const Sql Postgres::put_session{
     "UPDATE SET used_at = now()"};
 // NULL is refused.
 const Sql Postgres::move_session{
-    "UPDATE main.tidemill_session SET number = CASE WHEN number < $2 THEN $2 END, used_at = now() "
-    "WHERE id = $1"};
+    "UPDATE main.tidemill_session SET number = CASE WHEN number < $2 THEN $2 END, used_at = now() WHERE id = "
+    "$1"};
 
 std::optional<std::int64_t> Postgres::void_number(Connection& db, std::int64_t session, std::int64_t number) {
   auto row = db.query(void_number_sql, session, number);

@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 #include "drivers/postgres/postgres.hpp"
+#include "stores/sql/columns.hpp"
 #include "stores/sql/ids.hpp"
 #include "stores/sql/layout.hpp"
 
@@ -19,6 +21,7 @@ using postgres::join;
 using postgres::Query;
 using postgres::Sql;
 
+using sql_store::blob_unless_empty;
 using sql_store::first_line;
 using sql_store::id_text;
 using sql_store::last_line;
@@ -43,9 +46,36 @@ using sql_store::usual_timeout;
 using sql_store::write_lines;
 using sql_store::write_map;
 
-/// NULL when it is empty.
-inline std::optional<Blob> unless_empty(std::string_view text) {
-  return text.empty() ? std::nullopt : std::optional{Blob{text}};
-}
+/// What `sql_store::read_row` reads: the first columns of a SELECT from `tidemill_job j`.
+inline constexpr char job_columns[] =
+    "j.seq, j.line, j.at, j.since, j.claim, j.was_due, j.id, j.kind, j.created_at, j.priority, "
+    "j.retries_max, j.crashes_max, j.timeout, j.retention, j.deadline, j.expires_at, j.key, j.task_group, "
+    "j.headers, j.payload, j.worker, j.started_at, j.marked, j.signal, j.attempt, j.retries, j.crashes, "
+    "j.deferrals, j.attempts_kept, j.logs_kept, j.ended_at, j.reason, j.progress, j.error, j.result";
+
+/// Rows as arrays, one for each column: they stand for that many parameters of a statement, as
+/// `unnest($1::bigint[], $2::bytea[])` has them.
+template <class... Columns>
+class Arrays {
+ public:
+  /// One value a column. What is added is copied.
+  template <class... Values>
+  void add(const Values&... values) {
+    static_assert(sizeof...(Values) == sizeof...(Columns));
+    std::apply([&](auto&... arrays) { (arrays.add(values), ...); }, arrays_);
+  }
+  bool empty() const noexcept { return std::get<0>(arrays_).empty(); }
+  void clear() noexcept {
+    std::apply([](auto&... arrays) { (arrays.clear(), ...); }, arrays_);
+  }
+  /// For Parameters::add.
+  template <class Use>
+  void bind_to(Use use) const {
+    std::apply([&](const auto&... arrays) { (use(arrays), ...); }, arrays_);
+  }
+
+ private:
+  std::tuple<Array<typename Columns::Value>...> arrays_;
+};
 
 }  // namespace tidemill::postgres_store

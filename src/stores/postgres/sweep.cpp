@@ -1,9 +1,9 @@
 #include <algorithm>
 
 #include "stores/postgres/claim.hpp"
-#include "stores/postgres/groups.hpp"
-#include "stores/postgres/renew.hpp"
-#include "stores/postgres/tasks.hpp"
+#include "stores/postgres/database.hpp"
+#include "stores/postgres/sweep.hpp"
+#include "stores/sql/groups.hpp"
 
 namespace tidemill::postgres_store {
 

@@ -6,23 +6,6 @@ namespace tidemill::postgres_store {
 
 namespace {
 
-constexpr Sql add_tasks{
-    "INSERT INTO main.tidemill_counter AS c (queue, state, lane, tasks) "
-    "SELECT t.queue, t.state, $4, t.tasks FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) "
-    "AS t(queue, state, tasks) ON CONFLICT (queue, state, lane) DO UPDATE SET tasks = c.tasks + "
-    "excluded.tasks"};
-constexpr Sql add_delta{
-    "INSERT INTO main.tidemill_delta (queue, state, tasks) "
-    "SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])"};
-constexpr Sql grow{
-    "INSERT INTO main.tidemill_group AS g (queue, name, size, first_at, last_at) "
-    "SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[]) "
-    "ON CONFLICT (queue, name) DO UPDATE SET size = g.size + excluded.size, "
-    "first_at = least(g.first_at, excluded.first_at), last_at = greatest(g.last_at, excluded.last_at)"};
-constexpr Sql grow_later{
-    "INSERT INTO main.tidemill_joined (queue, name, size, first_at, last_at) "
-    "SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[])"};
-
 constexpr Sql next_fence{
     "UPDATE main.tidemill_meta SET value = greatest(value + 1, $1) WHERE name = 'fence' RETURNING value"};
 constexpr Sql next_version{
@@ -30,39 +13,24 @@ constexpr Sql next_version{
 
 }  // namespace
 
-const Sql Postgres::count_signal{"UPDATE main.tidemill_meta SET value = value + 1 WHERE name = 'signals'"};
+const sql_store::WriteStatements Postgres::write{
+    .add_tasks = {"INSERT INTO main.tidemill_counter AS c (queue, state, lane, tasks) SELECT * FROM "
+                  "unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) ON CONFLICT (queue, state, "
+                  "lane) DO UPDATE SET tasks = c.tasks + excluded.tasks"},
+    .add_deltas = {"INSERT INTO main.tidemill_delta (queue, state, tasks) SELECT * FROM unnest($1::bigint[], "
+                   "$2::bigint[], $3::bigint[])"},
+    .grow = {"INSERT INTO main.tidemill_group AS g (queue, name, size, first_at, last_at) SELECT * FROM "
+             "unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[]) ON CONFLICT "
+             "(queue, name) DO UPDATE SET size = g.size + excluded.size, first_at = least(g.first_at, "
+             "excluded.first_at), last_at = greatest(g.last_at, excluded.last_at)"},
+    .grow_later = {"INSERT INTO main.tidemill_joined (queue, name, size, first_at, last_at) SELECT * FROM "
+                   "unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[])"},
+    .count_signal = {"UPDATE main.tidemill_meta SET value = value + 1 WHERE name = 'signals'"},
+};
 
 std::optional<std::int64_t> Postgres::next_number(Write& write, Counter counter, std::int64_t least) {
   auto row = write.ask(counter == Counter::fence ? next_fence : next_version, least);
   return row.step() ? std::optional{row.integer(0)} : std::nullopt;
-}
-
-void Postgres::tell_joined(Write& write, const JoinedGroups& joined) {
-  Array<std::int64_t> queues, sizes, firsts, lasts;
-  Array<Blob> names;
-  for (const auto& [place, entry] : joined) {
-    queues.add(place.first);
-    names.add(Blob{place.second});
-    sizes.add(entry.tasks);
-    firsts.add(stored(entry.first));
-    lasts.add(stored(entry.last));
-  }
-  write.tell(write.callers() ? grow_later : grow, queues, names, sizes, firsts, lasts);
-}
-
-void Postgres::tell_counts(Write& write, std::span<const Write::Change> changes,
-                           std::optional<std::int64_t> lane) {
-  Array<std::int64_t> queues, states, tasks;
-  for (const Write::Change& change : changes) {
-    queues.add(change.queue);
-    states.add(change.state);
-    tasks.add(change.tasks);
-  }
-  if (lane) {
-    write.tell(add_tasks, queues, states, tasks, *lane);
-  } else {
-    write.tell(add_delta, queues, states, tasks);
-  }
 }
 
 }  // namespace tidemill::postgres_store

@@ -22,7 +22,7 @@ template <class Database>
 std::optional<std::int64_t> Naming<Database>::find(Connection& db, NameTable table, std::string_view name,
                                                    bool shares) {
   if (const auto known = cache_.number(table, name)) return known;
-  auto row = db.query(Database::find_number[static_cast<std::size_t>(table)], typename Database::Blob{name});
+  auto row = db.query(Database::find_number[static_cast<std::size_t>(table)], sql::Blob{name});
   if (!row.step()) return {};
   if (shares) cache_.add(table, name, row.integer(0));
   return row.integer(0);

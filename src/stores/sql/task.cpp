@@ -17,6 +17,12 @@ std::string fault_of(const Task& task, std::size_t bytes_max) {
   return rules::fault_of(task, bytes_max);
 }
 
+std::size_t bytes_of(std::span<const Task> tasks) {
+  std::size_t bytes = 0;
+  for (const Task& task : tasks) bytes += rules::bytes_of(task);
+  return bytes;
+}
+
 bool usual(const Task& task) {
   return task.priority == 0 && task.retries_max == usual_retries_max &&
          task.crashes_max == usual_crashes_max && task.timeout.count() == usual_timeout &&

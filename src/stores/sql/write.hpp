@@ -19,14 +19,6 @@ namespace tidemill::sql_store {
 /// Where numbers come from that never come twice.
 enum class Counter : std::uint8_t { fence, version };
 
-/// How many tasks have come into a group, and when the first and the last of them.
-struct Joined {
-  std::int64_t tasks = 0;
-  TimePoint first = TimePoint::max(), last = TimePoint::min();
-};
-/// By queue and name.
-using JoinedGroups = std::map<std::pair<std::int64_t, std::string>, Joined>;
-
 /// One write transaction: what its operations share. Counts are written at its end, so that their rows are
 /// locked for as short as can be.
 template <class Database>
@@ -73,8 +65,13 @@ class Write : public Scope<Database>, public Tally {
   bool callers() const noexcept { return !lane_; }
 
  private:
+  struct Joined {
+    std::int64_t tasks = 0;
+    TimePoint first = TimePoint::max(), last = TimePoint::min();
+  };
+
   const std::optional<std::int64_t> lane_;
-  JoinedGroups joined_;
+  std::map<std::pair<std::int64_t, std::string>, Joined> joined_;
   std::vector<Entry*> gathered_;
   std::int64_t died_ = 0;
 };

@@ -9,9 +9,6 @@
 
 namespace tidemill::postgres_store {
 
-Renewed renew_leases(Write& write, const WorkerInfo& worker, std::span<const Beat> beats, Duration lease,
-                     std::span<const Stat> stats, TimePoint now);
-
 /// True when nothing has run out, so that a sweep would write nothing.
 bool sweep_nothing(Scope& scope, TimePoint now);
 
