@@ -9,6 +9,7 @@
 
 #include "drivers/mysql/mysql.hpp"
 #include "mysql_server.hpp"
+#include "proxy.hpp"
 #include "sql_store_fixture.hpp"
 
 namespace tidemill::contract {
@@ -23,6 +24,14 @@ struct MysqlDriver {
 /// Tidemill.
 class MysqlStoreTest : public SqlStoreTest<MysqlDriver> {
  protected:
+  using Server = testing::MysqlServer;
+  /// The end of a text as it travels.
+  static inline const std::string commit{";COMMIT"};
+  /// Somebody has the unique key "held" of the queue "q".
+  static constexpr char take_key[] =
+      "INSERT INTO main.key (queue, unique_key, id, length, outlives) SELECT id, 'held', 'x', 0, FALSE FROM "
+      "main.queue WHERE name = 'q'";
+
   void SetUp() override {
     TIDEMILL_NEEDS_MYSQL();
     static int count = 0;
@@ -34,6 +43,13 @@ class MysqlStoreTest : public SqlStoreTest<MysqlDriver> {
   std::string query() const { return "prefix=" + prefix_; }
   std::string url(const std::string& more = {}) const { return testing::shared_mysql().url(query() + more); }
 
+  static testing::MysqlServer& shared_server() { return testing::shared_mysql(); }
+  std::string url_by(const testing::Proxy& proxy) const { return Server::url_at(proxy.port(), query()); }
+  mysql::Connection connect() const { return mysql::Connection{mysql::parse_url(url())}; }
+  /// Of all queues; or those with this id.
+  std::string count_tasks(const std::string& id = {}) {
+    return one("SELECT COUNT(*) FROM main.job" + (id.empty() ? id : " WHERE id = '" + id + "'"));
+  }
   /// Ends all other connections to the server.
   void kill_others() {
     static constexpr mysql::Sql others{

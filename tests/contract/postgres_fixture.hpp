@@ -7,6 +7,7 @@
 
 #include "drivers/postgres/postgres.hpp"
 #include "postgres_server.hpp"
+#include "proxy.hpp"
 #include "sql_store_fixture.hpp"
 
 namespace tidemill::contract {
@@ -21,6 +22,15 @@ struct PostgresDriver {
 /// Tidemill.
 class PostgresStoreTest : public SqlStoreTest<PostgresDriver> {
  protected:
+  using Server = testing::PostgresServer;
+  /// The statement as it travels; BEGIN says READ COMMITTED.
+  static inline const std::string commit{"COMMIT\0", 7};
+  /// Somebody has the unique key "held" of the queue "q".
+  static constexpr char take_key[] =
+      "INSERT INTO main.tidemill_key (queue, key, id, length, outlives) SELECT id, 'held', 'x', 0, false "
+      "FROM "
+      "main.tidemill_queue WHERE name = 'q'";
+
   void SetUp() override {
     TIDEMILL_NEEDS_POSTGRES();
     static int count = 0;
@@ -32,6 +42,21 @@ class PostgresStoreTest : public SqlStoreTest<PostgresDriver> {
   std::string query() const { return "schema=Store%20" + schema_.substr(6); }
   std::string url(const std::string& more = {}) const {
     return testing::shared_postgres().url(query() + more);
+  }
+
+  static testing::PostgresServer& shared_server() { return testing::shared_postgres(); }
+  std::string url_by(const testing::Proxy& proxy) const {
+    return Server::url_at(proxy.port(), query() + "&prepared=no&sslmode=disable&gssencmode=disable");
+  }
+  postgres::Connection connect() const { return postgres::Connection{postgres::parse_url(url())}; }
+  /// Of all queues; or those with this id.
+  std::string count_tasks(const std::string& id = {}) {
+    return one("SELECT count(*) FROM main.tidemill_task" + (id.empty() ? id : " WHERE id = '" + id + "'"));
+  }
+  /// Ends all other connections to the server.
+  void kill_others() {
+    run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "
+        "application_name LIKE 'tidemill%'");
   }
 
   std::string schema_;
