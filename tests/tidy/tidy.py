@@ -25,7 +25,7 @@ LAYERS = {
     "stores/sqlite": {"core", "stores/sql", "drivers/sqlite"},
     "stores": {"core", "stores/memory", "stores/mysql", "stores/postgres", "stores/redis", "stores/sqlite"},
     "engine": {"core"},
-    "gateways/persistent_queue": {"core", "engine", "drivers/mysql"},
+    "gateways/persistent_queue": {"core", "engine", "drivers/mysql", "drivers/sql"},
     "testing": {"core", "engine"},
     "wire": {"core"},
     "stores/server": {"core", "wire", "drivers/http"},

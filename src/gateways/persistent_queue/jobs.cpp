@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "drivers/sql/text.hpp"
 #include "gateways/persistent_queue/rows.hpp"
 
 namespace tidemill::persistent_queue {
@@ -17,7 +18,42 @@ constexpr std::int64_t second = 1'000'000;
 constexpr std::int64_t kept_for = 7LL * 24 * 3600;
 
 /// The database's clock in microseconds, in whatever zone the session is.
-#define NOW_US "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
+constexpr auto now_us = sql::join("TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))");
+/// A job's row, with what is kept beside it if there is anything.
+constexpr auto both_if_any = sql::join("async_job_tab j LEFT JOIN tidemill_async_job s ON s.job_id = j.id");
+constexpr auto both = sql::join("async_job_tab j JOIN tidemill_async_job s ON s.job_id = j.id");
+
+constexpr auto look_text = sql::join("SELECT IFNULL((SELECT MAX(id) FROM async_job_tab), 0), ", now_us);
+constexpr auto load_text =
+    sql::join("SELECT j.id, IFNULL(j.start_time, 0), IFNULL(s.next_due, 0), j.create_time, ", now_us,
+              " FROM ", both_if_any,
+              " WHERE j.job_type = ? AND (GREATEST(j.create_time, IFNULL(j.start_time, 0)) >= ? OR j.id > ?) "
+              "AND IFNULL(s.next_due, 0) <= ",
+              now_us, " + ? AND ");
+constexpr auto read_text = sql::join(
+    "SELECT j.id, j.params, IFNULL(j.start_time, 0), j.create_time, IFNULL(s.attempts, 0), "
+    "IFNULL(s.retries, 0), IFNULL(s.deferrals, 0), IFNULL(s.next_due, 0) FROM ",
+    both_if_any, " WHERE j.id IN (");
+constexpr auto still_due_text = sql::join(
+    ") AND j.job_type = ? AND IFNULL(j.job_status, 0) = 0 AND IFNULL(j.start_time, 0) <= UNIX_TIMESTAMP() "
+    "AND IFNULL(s.next_due, 0) <= ",
+    now_us);
+constexpr auto mark_text =
+    sql::join("UPDATE ", both, " SET j.job_status = 3, j.update_time = UNIX_TIMESTAMP()");
+constexpr auto ours_text = sql::join("SELECT j.id FROM ", both);
+constexpr auto end_text = sql::join(
+    "UPDATE ", both,
+    " SET j.job_status = ?, j.update_time = IF(? = 0, j.update_time, UNIX_TIMESTAMP()), s.owner = '', "
+    "s.attempts = ?, s.retries = ?, s.deferrals = ?, s.next_due = IF(? = 0, 0, ",
+    now_us,
+    " + ?), s.last_error = ?, s.updated_at = IF(? = 1, 0, UNIX_TIMESTAMP()) "
+    "WHERE j.id = ? AND IFNULL(j.job_status, 0) = ? AND s.owner = ? AND s.epoch = ?");
+constexpr auto ended_text =
+    sql::join("SELECT IFNULL(j.job_status, 0), s.owner, s.epoch, s.attempts, s.retries, s.deferrals FROM ",
+              both_if_any, " WHERE j.id = ?");
+constexpr auto reap_text = sql::join(
+    "UPDATE ", both_if_any,
+    " SET j.job_status = 0 WHERE j.job_type = ? AND j.job_status = 3 AND (s.job_id IS NULL OR s.epoch <= ?)");
 
 // A part each, so that each reads from one place of the index in its order.
 constexpr const char* at_once = "j.job_status = 0 AND j.start_time = 0 ORDER BY j.id";
@@ -56,7 +92,7 @@ std::vector<SqlValue> values_of(std::span<const std::uint64_t> ids) {
 }  // namespace
 
 Jobs::Look Jobs::look() {
-  const SqlRow row = db_.query("SELECT IFNULL((SELECT MAX(id) FROM async_job_tab), 0), " NOW_US).at(0);
+  const SqlRow row = db_.query(look_text.data()).at(0);
   return {static_cast<std::uint64_t>(integer_of(row, 0)), integer_of(row, 1)};
 }
 
@@ -72,16 +108,11 @@ std::vector<Waiting> Jobs::load(const Horizon& horizon, Duration ahead, std::siz
 
 void Jobs::load_part(const char* which, const Horizon& horizon, Duration ahead, std::size_t limit,
                      std::vector<Waiting>& to) {
-  static const std::string base =
-      "SELECT j.id, IFNULL(j.start_time, 0), IFNULL(s.next_due, 0), j.create_time, " NOW_US
-      " FROM async_job_tab j LEFT JOIN tidemill_async_job s ON s.job_id = j.id WHERE j.job_type = ? "
-      "AND (GREATEST(j.create_time, IFNULL(j.start_time, 0)) >= ? OR j.id > ?) "
-      "AND IFNULL(s.next_due, 0) <= " NOW_US " + ? AND ";
   std::vector<SqlValue> values{std::int64_t{type_}, horizon.since,
                                static_cast<std::int64_t>(horizon.after_id), ahead.count()};
   if (which != at_once) values.emplace_back(ahead.count() / second);
   values.emplace_back(static_cast<std::int64_t>(limit));
-  for (const SqlRow& row : db_.query(base + which + " LIMIT ?", values)) {
+  for (const SqlRow& row : db_.query(std::string{load_text.data()} + which + " LIMIT ?", values)) {
     Waiting one{.id = static_cast<std::uint64_t>(integer_of(row, 0)), .with_null = which == with_nulls};
     one.due = std::max(integer_of(row, 1) * second, integer_of(row, 2));
     one.order = one.due > 0 ? one.due : std::min(integer_of(row, 3) * second, integer_of(row, 4));
@@ -95,14 +126,11 @@ std::vector<Task> Jobs::claim(std::span<const std::uint64_t> ids, const Claimant
   if (ids.empty()) return {};
   std::vector<SqlValue> values = values_of(ids);
   values.emplace_back(std::int64_t{type_});
-  const std::vector<SqlRow> rows = db_.query(
-      "SELECT j.id, j.params, IFNULL(j.start_time, 0), j.create_time, IFNULL(s.attempts, 0), "
-      "IFNULL(s.retries, 0), IFNULL(s.deferrals, 0), IFNULL(s.next_due, 0) "
-      "FROM async_job_tab j LEFT JOIN tidemill_async_job s ON s.job_id = j.id WHERE j.id IN (" +
-          marks(ids.size()) +
-          ") AND j.job_type = ? AND IFNULL(j.job_status, 0) = 0 "
-          "AND IFNULL(j.start_time, 0) <= UNIX_TIMESTAMP() AND IFNULL(s.next_due, 0) <= " NOW_US,
-      values);
+  // A row that is to be marked and that somebody has locked is left out: the mark would wait for it, and all
+  // others with it.
+  const std::string text = read_text.data() + marks(ids.size()) + still_due_text.data() +
+                           (mode_ == ClaimMode::mark ? " FOR UPDATE SKIP LOCKED" : "");
+  const std::vector<SqlRow> rows = db_.query(text, values);
   std::vector<Task> tasks;
   for (const SqlRow& row : rows) tasks.push_back(task_of(row, type_));
   if (tasks.empty()) return {};
@@ -134,13 +162,10 @@ std::unordered_set<std::uint64_t> Jobs::ours(std::span<const Task> tasks, const 
   values.emplace_back(static_cast<std::int64_t>(claimant.epoch));
   const std::string which = " WHERE j.id IN (" + marks(ids.size()) +
                             ") AND s.owner = ? AND s.epoch = ? AND IFNULL(j.job_status, 0) = ";
-  const std::string both = "async_job_tab j JOIN tidemill_async_job s ON s.job_id = j.id";
-  if (mode_ == ClaimMode::mark)
-    db_.execute("UPDATE " + both + " SET j.job_status = 3, j.update_time = UNIX_TIMESTAMP()" + which + "0",
-                values);
+  if (mode_ == ClaimMode::mark) db_.execute(mark_text.data() + which + "0", values);
   const std::string status = mode_ == ClaimMode::mark ? "3" : "0";
   std::unordered_set<std::uint64_t> found;
-  for (const SqlRow& row : db_.query("SELECT j.id FROM " + both + which + status, values))
+  for (const SqlRow& row : db_.query(ours_text.data() + which + status, values))
     found.insert(static_cast<std::uint64_t>(integer_of(row, 0)));
   return found;
 }
@@ -148,12 +173,6 @@ std::unordered_set<std::uint64_t> Jobs::ours(std::span<const Task> tasks, const 
 // ---- Ending
 
 Jobs::Ended Jobs::end(std::uint64_t id, const Claimant& claimant, const Ending& ending) {
-  static const std::string write =
-      "UPDATE async_job_tab j JOIN tidemill_async_job s ON s.job_id = j.id SET j.job_status = ?, "
-      "j.update_time = IF(? = 0, j.update_time, UNIX_TIMESTAMP()), s.owner = '', s.attempts = ?, "
-      "s.retries = ?, s.deferrals = ?, s.next_due = IF(? = 0, 0, " NOW_US
-      " + ?), s.last_error = ?, s.updated_at = IF(? = 1, 0, UNIX_TIMESTAMP()) "
-      "WHERE j.id = ? AND IFNULL(j.job_status, 0) = ? AND s.owner = ? AND s.epoch = ?";
   const auto number = [](auto value) { return SqlValue{static_cast<std::int64_t>(value)}; };
   const std::vector<SqlValue> values{number(ending.status),
                                      number(ending.status),
@@ -168,12 +187,9 @@ Jobs::Ended Jobs::end(std::uint64_t id, const Claimant& claimant, const Ending& 
                                      number(mode_ == ClaimMode::mark ? 3 : 0),
                                      SqlValue{claimant.owner},
                                      number(claimant.epoch)};
-  if (db_.execute(write, values) > 0) return Ended::written;
+  if (db_.execute(end_text.data(), values) > 0) return Ended::written;
   const SqlValue key = number(id);
-  const std::vector<SqlRow> rows = db_.query(
-      "SELECT IFNULL(j.job_status, 0), s.owner, s.epoch, s.attempts, s.retries, s.deferrals "
-      "FROM async_job_tab j LEFT JOIN tidemill_async_job s ON s.job_id = j.id WHERE j.id = ?",
-      {&key, 1});
+  const std::vector<SqlRow> rows = db_.query(ended_text.data(), {&key, 1});
   if (rows.empty()) return Ended::ended;
   const auto is = [&](std::size_t column, auto value) {
     return integer_of(rows[0], column) == static_cast<std::int64_t>(value);
@@ -207,11 +223,8 @@ std::int64_t Jobs::reap(std::uint64_t epoch, std::span<const std::uint64_t> but)
   if (mode_ != ClaimMode::mark) return 0;
   std::vector<SqlValue> values = values_of(but);
   values.insert(values.begin(), {SqlValue{std::int64_t{type_}}, SqlValue{static_cast<std::int64_t>(epoch)}});
-  return db_.execute(
-      "UPDATE async_job_tab j LEFT JOIN tidemill_async_job s ON s.job_id = j.id SET j.job_status = 0 "
-      "WHERE j.job_type = ? AND j.job_status = 3 AND (s.job_id IS NULL OR s.epoch < ?)" +
-          (but.empty() ? std::string{} : " AND j.id NOT IN (" + marks(but.size()) + ")"),
-      values);
+  const std::string others = but.empty() ? "" : " AND j.id NOT IN (" + marks(but.size()) + ")";
+  return db_.execute(reap_text.data() + others, values);
 }
 
 std::int64_t Jobs::clean(std::size_t limit) {
@@ -227,7 +240,5 @@ std::int64_t Jobs::clean(std::size_t limit) {
   for (const SqlRow& row : rows) ids.emplace_back(integer_of(row, 0));
   return db_.execute("DELETE FROM tidemill_async_job WHERE job_id IN (" + marks(ids.size()) + ")", ids);
 }
-
-#undef NOW_US
 
 }  // namespace tidemill::persistent_queue

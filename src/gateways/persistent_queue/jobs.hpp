@@ -68,7 +68,8 @@ class Jobs {
   /// What `write` does is one transaction. Throws what it throws, and then none of it is written.
   void together(const std::function<void()>& write);
 
-  /// Marks of claimants before this epoch are taken away, but for these jobs. How many there were.
+  /// Marks of claimants up to this epoch are taken away, but for these jobs: those of the dead, and of a
+  /// claim of ours whose answer was lost. How many there were. No claim may be under way.
   std::int64_t reap(std::uint64_t epoch, std::span<const std::uint64_t> but);
   /// Deletes what is kept beside jobs that have succeeded here, and beside those that are over or gone and
   /// that nobody has written about for a week. How many.
