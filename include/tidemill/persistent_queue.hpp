@@ -79,6 +79,8 @@ struct TableOptions {
   ClaimMode claim_mode = ClaimMode::none;
   /// How often it looks for new rows.
   Duration poll_interval = std::chrono::milliseconds{500};
+  /// Makes those of the four tables that are missing. Without it, or where the user may not create tables,
+  /// they must be there.
   bool create_tables = true;
   /// Makes the index tidemill_due of (job_type, job_status, start_time, id): without one each load of rows
   /// reads the whole table, and where that takes long new rows start late. Writers go on meanwhile; it waits
@@ -99,8 +101,8 @@ std::string kind_name(std::int32_t job_type);
 /// A worker over it must take `worker_lease` into its options. When the store is destroyed the lease is
 /// released: stop the worker before.
 ///
-/// Throws Error{invalid} for options that make no sense, Error{unavailable} if the database can't be reached,
-/// Error{corrupt} if a table of that name is another's.
+/// Throws Error{invalid} for options that make no sense, Error{unavailable} if the database can't be reached
+/// or a table is missing or takes no writes, Error{corrupt} if a table of that name is another's.
 std::unique_ptr<Store> open_tables(TableOptions options);
 
 /// What `WorkerOptions` must have, so that no job runs past the lease of the service.
@@ -113,9 +115,12 @@ WorkerLease worker_lease(const TableOptions& options);
 /// answers into how many rows. Throws Error.
 std::int64_t repair_nulls(const SqlHandle& db);
 
-/// The two tables as PersistentQueue's own files have them, for who creates them by hand.
+/// The two tables as PersistentQueue's own files have them, for who creates them by hand; and the two of ours
+/// beside them, which only nodes that run jobs need.
 std::string_view async_job_table();
 std::string_view shedlock_table();
+std::string_view tidemill_async_job_table();
+std::string_view tidemill_shedlock_table();
 
 // ---- Producers
 

@@ -7,6 +7,7 @@
 
 #include "core/utf8.hpp"
 #include "gateways/persistent_queue/rows.hpp"
+#include "gateways/persistent_queue/tables.hpp"
 #include "gateways/persistent_queue/tables_store.hpp"
 
 namespace tidemill::persistent_queue {
@@ -27,6 +28,8 @@ constexpr Duration clean_pause = 5s;
 constexpr Duration reap_pause = 60s;
 constexpr std::size_t nulls_named = 10;
 constexpr std::size_t error_bytes_max = 8U << 10U;
+/// Rows of one batch of reports that are waited for, each as long as the database waits for a lock.
+constexpr std::size_t waits_max = 2;
 
 Steady steady_now() { return std::chrono::steady_clock::now(); }
 
@@ -155,6 +158,7 @@ std::vector<Lease> TablesStore::take(const LeaseKeeper::Term& term, const Claim&
   try {
     tasks = jobs_.claim(ids, claimant(term.epoch));
   } catch (...) {
+    next_reap_ = {};  // It may have marked them all the same.
     const std::lock_guard lock{mutex_};
     for (const Waiting& row : rows) line_.add(row);
     throw;
@@ -202,24 +206,56 @@ Ending ending_of(const Report& report) {
 }  // namespace
 
 std::vector<Reported> TablesStore::report(std::span<const Report> reports, const Call&) {
-  std::vector<Jobs::Ended> ends;
-  const auto write_all = [&] {
-    for (const Report& report : reports) {
-      const Token token = parse(report.lease->token);
-      ends.push_back(jobs_.end(token.id, claimant(token.epoch), ending_of(report)));
-    }
+  std::vector<std::optional<Jobs::Ended>> ends;
+  const auto write = [&](const Report& report) {
+    const Token token = parse(report.lease->token);
+    return jobs_.end(token.id, claimant(token.epoch), ending_of(report));
   };
-  if (reports.size() == 1) {
-    write_all();
-  } else {
-    jobs_.together(write_all);
+  try {
+    const auto write_all = [&] {
+      for (const Report& report : reports) ends.emplace_back(write(report));
+    };
+    if (reports.size() == 1) {
+      write_all();
+    } else {
+      jobs_.together(write_all);
+    }
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::unknown_outcome) throw;
+    options_.log.debug("what became of jobs is written anew, one by one", {{"error", error.what()}});
+    ends = write_each(reports, write);
   }
   std::vector<Reported> answers;
   const std::lock_guard lock{mutex_};
-  for (std::size_t i = 0; i < ends.size(); ++i) answers.push_back(landed(reports[i], ends[i]));
+  for (std::size_t i = 0; i < ends.size(); ++i)
+    answers.push_back(ends[i] ? landed(reports[i], *ends[i]) : Reported::failed);
   rung_ = true;
   bell_.notify_all();
   return answers;
+}
+
+/// One row that somebody has locked, or a deadlock, must not stop its neighbours. None for what could not be
+/// written; throws if that is no fault of single rows.
+std::vector<std::optional<Jobs::Ended>> TablesStore::write_each(
+    std::span<const Report> reports, const std::function<Jobs::Ended(const Report&)>& write) {
+  std::vector<std::optional<Jobs::Ended>> ends(reports.size());
+  std::string why;
+  std::size_t failed = 0;
+  for (std::size_t i = 0; i < reports.size(); ++i) {
+    try {
+      // One after the other is waited for; the rest of many is for the next time.
+      if (failed < waits_max) ends[i] = write(reports[i]);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::unknown_outcome) throw;
+      ++failed;
+      why = error.what();
+    }
+  }
+  if (failed == 0) return ends;
+  check_rights(options_.db);
+  options_.log.warning("what became of some jobs can't be written now; it is tried again",
+                       {{"jobs", std::to_string(failed)}, {"error", why}});
+  return ends;
 }
 
 /// Requires mutex_.
@@ -303,7 +339,8 @@ Swept TablesStore::sweep(std::string_view, Duration, std::size_t limit, const Ca
   }
   next_reap_ = at + reap_pause;
   if (const std::int64_t reaped = jobs_.reap(term->epoch, flying); reaped > 0) {
-    options_.log.warning("jobs that a dead node had marked wait again", {{"rows", std::to_string(reaped)}});
+    options_.log.warning("jobs that were marked and that nobody runs wait again",
+                         {{"rows", std::to_string(reaped)}});
     complete_ = false;
   }
   return swept;

@@ -18,7 +18,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// A call on a connection of our own.
+/// A call on a connection of our own. Locks are waited for half as long, so that the server says what is
+/// wrong.
 constexpr auto call_longest = 10s;
 
 Error error_of(const mysql::Failure& failure) {
@@ -110,7 +111,7 @@ class MysqlHandle {
       return;
     }
     connection_.emplace(*options_);
-    connection_->execute("SET SESSION time_zone = '+00:00'");
+    connection_->execute("SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 5");
   }
 
   st_mysql* borrowed_ = nullptr;

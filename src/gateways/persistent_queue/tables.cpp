@@ -34,9 +34,7 @@ constexpr std::string_view shedlock_text =
     "  PRIMARY KEY (`lock_name`)\n"
     ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
 
-constexpr std::string_view lock_columns = "lock_name, lock_until, locked_at, locked_by";
-
-const std::string side_text =
+constexpr std::string_view side_text =
     "CREATE TABLE IF NOT EXISTS tidemill_async_job ("
     "job_id bigint unsigned NOT NULL PRIMARY KEY, job_type int NOT NULL, "
     "attempts int NOT NULL DEFAULT 0, retries int NOT NULL DEFAULT 0, deferrals int NOT NULL DEFAULT 0, "
@@ -46,7 +44,7 @@ const std::string side_text =
     "(job_type, updated_at)"
     ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
 
-const std::string term_text =
+constexpr std::string_view term_text =
     "CREATE TABLE IF NOT EXISTS tidemill_shedlock ("
     "lock_name varchar(64) NOT NULL PRIMARY KEY, epoch bigint unsigned NOT NULL, "
     "owner varchar(255) NOT NULL, clean tinyint NOT NULL COMMENT '1: released by that owner'"
@@ -58,23 +56,70 @@ const std::string index_text =
 /// While a statement waits for the table, others' transactions that use it, all that come meanwhile wait too.
 const std::string table_wait_seconds = "2";
 
-/// The columns that `SELECT *` gives, in their order: invisible ones are not among them.
-void check_columns(const SqlHandle& db, const std::string& table, std::string_view expected) {
-  const SqlValue name{table};
-  const std::vector<SqlRow> rows = db.query(
-      "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
-      "AND TABLE_NAME = ? AND EXTRA NOT LIKE '%INVISIBLE%' ORDER BY ORDINAL_POSITION",
-      {&name, 1});
+/// A table, as it must be. Types may be wider than in the statement that makes it, but of the same sort.
+struct Table {
+  const char* name;
+  std::string_view text;     ///< The statement that makes it.
+  std::string_view columns;  ///< "NAME SORT" each; the sorts are those of `sort`.
+};
+constexpr Table async_job{"async_job_tab", async_job_text,
+                          "id integer, params text, job_type integer, job_status integer, start_time "
+                          "integer, create_time integer, update_time integer"};
+constexpr Table shedlock{"shedlock_tab", shedlock_text,
+                         "lock_name text, lock_until timestamp, locked_at timestamp, locked_by text"};
+constexpr Table side{
+    "tidemill_async_job", side_text,
+    "job_id integer, job_type integer, attempts integer, retries integer, deferrals integer, "
+    "next_due integer, last_error text, owner text, epoch integer, updated_at integer"};
+constexpr Table terms{"tidemill_shedlock", term_text,
+                      "lock_name text, epoch integer, owner text, clean integer"};
+
+/// What counts of a type: a DATETIME, say, in the place of a TIMESTAMP is another instant in each time zone.
+constexpr const char* sort =
+    "CASE WHEN DATA_TYPE LIKE '%int' THEN 'integer' WHEN DATA_TYPE REGEXP 'char|text|blob|binary' THEN "
+    "'text' "
+    "ELSE DATA_TYPE END";
+
+/// The columns that `SELECT *` gives, in their order: invisible ones are not among them. Empty: there is no
+/// such table, or the user may do nothing with it.
+std::string columns_of(const SqlHandle& db, const Table& table) {
+  const SqlValue name{std::string{table.name}};
   std::string found;
-  for (const SqlRow& row : rows) found += (found.empty() ? "" : ", ") + text_of(row, 0);
-  if (found == expected) return;
-  if (found.empty()) {
-    throw Error{ErrorKind::unavailable,
-                fmt::format("there is no table {} in this database; create_tables would make it", table)};
+  for (const SqlRow& row :
+       db.query(fmt::format("SELECT COLUMN_NAME, {} FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = "
+                            "DATABASE() AND TABLE_NAME = ? AND EXTRA NOT LIKE '%INVISIBLE%' "
+                            "ORDER BY ORDINAL_POSITION",
+                            sort),
+                {&name, 1}))
+    found += fmt::format("{}{} {}", found.empty() ? "" : ", ", text_of(row, 0), text_of(row, 1));
+  return found;
+}
+
+/// Creates nothing where the table is there: so a user without that right, or a server that takes no writes
+/// now, is no hindrance by itself.
+void prepare(const SqlHandle& db, const Table& table, bool create) {
+  std::string found = columns_of(db, table);
+  if (found.empty() && !create) {
+    throw Error{
+        ErrorKind::unavailable,
+        fmt::format("there is no table {} in this database, or its user may not see it; create_tables "
+                    "would make it",
+                    table.name)};
   }
-  throw Error{ErrorKind::corrupt,
-              fmt::format("the table {} is not PersistentQueue's: it has the columns {}; right is {}", table,
-                          found, expected)};
+  if (found.empty()) {
+    try {
+      db.execute(std::string{table.text});
+    } catch (const Error& error) {
+      throw Error{error.kind(),
+                  fmt::format("the table {} is missing and can't be made: {}; let a user who may "
+                              "do so make it: {}",
+                              table.name, error.what(), table.text)};
+    }
+    found = columns_of(db, table);
+  }
+  if (found == table.columns) return;
+  throw Error{ErrorKind::corrupt, fmt::format("the table {} is another's: it has the columns {}; right is {}",
+                                              table.name, found, table.columns)};
 }
 
 void add_index(const SqlHandle& db, const Log& log) {
@@ -97,6 +142,8 @@ void add_index(const SqlHandle& db, const Log& log) {
 
 std::string_view async_job_table() { return async_job_text; }
 std::string_view shedlock_table() { return shedlock_text; }
+std::string_view tidemill_async_job_table() { return side_text; }
+std::string_view tidemill_shedlock_table() { return term_text; }
 
 bool has_index(const SqlHandle& db) {
   // Whatever its name: what counts is that it begins with these three.
@@ -107,20 +154,37 @@ bool has_index(const SqlHandle& db) {
   return !rows.empty();
 }
 
-void prepare_lock_table(const SqlHandle& db) {
-  db.execute(std::string{shedlock_text});
-  check_columns(db, "shedlock_tab", lock_columns);
-}
+void prepare_lock_table(const SqlHandle& db) { prepare(db, shedlock, true); }
 
 void prepare_tables(const SqlHandle& db, bool create, bool create_index, const Log& log) {
-  if (create) db.execute(std::string{async_job_text});
-  check_columns(db, "async_job_tab",
-                "id, params, job_type, job_status, start_time, create_time, update_time");
-  if (create) prepare_lock_table(db);
-  check_columns(db, "shedlock_tab", lock_columns);
-  db.execute(side_text);
-  db.execute(term_text);
+  for (const Table& table : {async_job, shedlock, side, terms}) prepare(db, table, create);
+  check_rights(db);
   if (create_index && !has_index(db)) add_index(db, log);
+}
+
+void check_rights(const SqlHandle& db) {
+  try {
+    // Each changes nothing, and is refused as one that changes something would be. The lease is the keeper's:
+    // it goes on asking.
+    for (
+        const char* const text :
+        {"UPDATE async_job_tab SET job_status = job_status, update_time = update_time WHERE FALSE",
+         "INSERT IGNORE INTO shedlock_tab (lock_name, locked_by) SELECT '', '' FROM DUAL WHERE FALSE",
+         "UPDATE shedlock_tab SET lock_until = lock_until WHERE FALSE",
+         "INSERT INTO tidemill_async_job (job_id, job_type, updated_at) SELECT 0, 0, 0 FROM DUAL WHERE FALSE",
+         "UPDATE tidemill_async_job SET owner = owner WHERE FALSE",
+         "DELETE FROM tidemill_async_job WHERE FALSE",
+         "INSERT INTO tidemill_shedlock (lock_name, epoch, owner, clean) SELECT '', 0, '', 0 FROM DUAL WHERE "
+         "FALSE",
+         "UPDATE tidemill_shedlock SET owner = owner WHERE FALSE"})
+      db.execute(text);
+  } catch (const Error& error) {
+    throw Error{error.kind(),
+                fmt::format("PersistentQueue's tables can't be written: {}; the user needs SELECT, INSERT, "
+                            "UPDATE and DELETE on async_job_tab, shedlock_tab, tidemill_async_job and "
+                            "tidemill_shedlock, of a server that is not read-only",
+                            error.what())};
+  }
 }
 
 std::int64_t repair_nulls(const SqlHandle& db) {

@@ -15,9 +15,13 @@
 ///   tidemill_shedlock    one row a lease: the number of its term, and whether its last owner released it.
 namespace tidemill::persistent_queue {
 
-/// Creates what is missing, and adds the index if `create_index`: all goes on without one, if it can't be
-/// had. Throws Error{corrupt} for a table with other columns, and Error{unavailable}.
+/// Creates what is missing if `create`, and adds the index if `create_index`: all goes on without one, if it
+/// can't be had. Throws Error{corrupt} for a table with other columns, and Error{unavailable} for one that is
+/// missing or that the user may not write to.
 void prepare_tables(const SqlHandle& db, bool create, bool create_index, const Log& log);
+
+/// Whether the tables that are there take writes now. Throws Error{unavailable}, which says why not.
+void check_rights(const SqlHandle& db);
 
 /// Creates shedlock_tab, and nothing else, if it is missing. Throws as above.
 void prepare_lock_table(const SqlHandle& db);

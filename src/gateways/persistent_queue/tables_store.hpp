@@ -1,8 +1,10 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -55,6 +57,8 @@ class TablesStore final : public Store {
   void look(std::size_t wanted);
   void load();
   std::vector<Lease> take(const LeaseKeeper::Term& term, const Claim& claim, std::size_t count);
+  std::vector<std::optional<Jobs::Ended>> write_each(std::span<const Report> reports,
+                                                     const std::function<Jobs::Ended(const Report&)>& write);
   Reported landed(const Report& report, Jobs::Ended ended);
   std::int64_t estimate() const;
   Claimant claimant(std::uint64_t epoch) const { return {lease_->owner(), epoch}; }

@@ -83,7 +83,7 @@ TEST_F(PersistentQueues, ATableThatIsAnothersIsLeftAlone) {
     FAIL() << "it was taken";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::corrupt);
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("it has the columns id, what"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("it has the columns id integer, what text"));
   }
 }
 
