@@ -1,6 +1,7 @@
 // Tables that Go's nodes share with ours: the stand-in of tests/interop/persistent_queue, with all of
-// PersistentQueue's times a fifth of what they are. Immediate jobs run exactly once as long as whoever holds the
-// lease is healthy; what the death of a Go node leaves in doubt is named where it is allowed.
+// PersistentQueue's times a fifth of what they are, but for one test with its own. Immediate jobs run exactly
+// once as long as whoever holds the lease is healthy; what the death of a Go node leaves in doubt is named
+// where it is allowed.
 #include <csignal>
 #include <map>
 
@@ -17,8 +18,9 @@ class PersistentQueueWithGo : public Tables {
     if (IsSkipped()) return;
     if (!testing::persistent_queue_peer().why_not.empty())
       GTEST_SKIP() << testing::persistent_queue_peer().why_not;
-    db.execute("CREATE TABLE effects (n int AUTO_INCREMENT PRIMARY KEY, job_id bigint, node varchar(255), "
-               "what varchar(10))");
+    db.execute(
+        "CREATE TABLE effects (n int AUTO_INCREMENT PRIMARY KEY, job_id bigint, node varchar(255), "
+        "what varchar(10))");
   }
 
   testing::Process go(std::vector<std::string> flags = {}) {
@@ -35,16 +37,19 @@ class PersistentQueueWithGo : public Tables {
   }
   /// Go's lease lasts 6 s here, and so does ours.
   std::unique_ptr<Queues> ours(Duration grace = Duration::zero()) {
-    QueueConfig made = config();
+    QueueConfig made = noting(config());
     made.table.lease = 6s;
     made.table.takeover_grace = grace;
+    return start(std::move(made));
+  }
+  QueueConfig noting(QueueConfig made) {
     made.handler = [this](Job& job) {
       note(job.id, "begin");
       act(job);
       note(job.id, "end");
       runs.add(job);
     };
-    return start(std::move(made));
+    return made;
   }
   void note(std::uint64_t id, const std::string& what) const {
     db.execute(fmt::format("INSERT INTO effects (job_id, node, what) VALUES ({}, 'ours', '{}')", id, what));
@@ -53,8 +58,10 @@ class PersistentQueueWithGo : public Tables {
     std::string rows;
     for (int i = 0; i < count; ++i)
       rows += fmt::format("{}('{}', 7, 0, 0, UNIX_TIMESTAMP(), UNIX_TIMESTAMP())", i == 0 ? "" : ",", params);
-    db.execute("INSERT INTO async_job_tab (params, job_type, job_status, start_time, create_time, "
-               "update_time) VALUES " + rows);
+    db.execute(
+        "INSERT INTO async_job_tab (params, job_type, job_status, start_time, create_time, "
+        "update_time) VALUES " +
+        rows);
   }
   bool all_end() const {
     return eventually([&] { return number("SELECT COUNT(*) FROM async_job_tab WHERE job_status <> 1") == 0; },
@@ -152,6 +159,41 @@ TEST_F(PersistentQueueWithGo, AReleaseOfGosThatComesLateLeavesOurLease) {
   EXPECT_FALSE(lines.has("lost the lease"));
 }
 
+// Why: the other tests shorten all times alike, ours and Go's. How: a lease of 30 s, renewed after 25 s by Go
+// and every 8 s by ours; Go's pauses of 5 s and 30 s. A Go leader dies and ours leads once its lease has run
+// out; then ours releases, and a Go node that has stood by finds that at its next attempt. Takes some 45 s.
+TEST_F(PersistentQueueWithGo, WithItsOwnIntervalsTheLeaseGoesFromGoToUsAndBack) {
+  const auto ran_by_us = [&] { return effects("what = 'begin' AND node = 'ours'"); };
+  insert_many(5, "ok");
+  testing::Process leader = go({"-unit", "5"});
+  ASSERT_TRUE(go_leads()) << go_log();
+  const std::string first = holder();
+  QueueConfig made = noting(config());
+  const TableOptions usual;
+  made.table.lease = usual.lease;
+  made.table.renew_interval = usual.renew_interval;
+  made.table.safety_margin = usual.safety_margin;
+  made.table.contest_interval = usual.contest_interval;
+  made.table.takeover_grace = usual.takeover_grace;
+  auto queues = start(std::move(made));
+  ASSERT_TRUE(all_end()) << go_log();
+  testing::Process standby = go({"-unit", "5"});
+  EXPECT_EQ(holder(), first);
+  EXPECT_EQ(ran_by_us(), 0);
+  leader.end(SIGKILL);
+  ASSERT_TRUE(eventually([&] { return queues->leads("svc"); }, 60s)) << lines.all();
+  insert_many(5, "ok");  // Rows of before would wait for the grace of 30 s.
+  ASSERT_TRUE(all_end()) << lines.all();
+  EXPECT_EQ(ran_by_us(), 5);
+  queues.reset();
+  insert_many(5, "ok");
+  ASSERT_TRUE(eventually([&] { return holder().starts_with("svc-go-"); }, 60s)) << go_log();
+  EXPECT_NE(holder(), first);
+  ASSERT_TRUE(all_end()) << go_log();
+  EXPECT_EQ(ran_by_us(), 5);
+  EXPECT_EQ(not_once(), 0);
+}
+
 TEST_F(PersistentQueueWithGo, WhatGosHelperEnqueuesRunsHere) {
   const auto queues = ours();
   testing::Process producer = go({"-add", "10"});
@@ -163,8 +205,9 @@ TEST_F(PersistentQueueWithGo, WhatGosHelperEnqueuesRunsHere) {
 
 TEST_F(PersistentQueueWithGo, MarkedRowsAreNotRunByGo) {
   // A C++ node died with a mark; Go's nodes, which shouldn't lead such a queue, leave the row alone.
-  db.execute("INSERT INTO async_job_tab (params, job_type, job_status, start_time, create_time, update_time) "
-             "VALUES ('ok', 7, 3, 0, UNIX_TIMESTAMP(), 0)");
+  db.execute(
+      "INSERT INTO async_job_tab (params, job_type, job_status, start_time, create_time, update_time) "
+      "VALUES ('ok', 7, 3, 0, UNIX_TIMESTAMP(), 0)");
   insert("ok");
   testing::Process leader = go();
   ASSERT_TRUE(ends_as(2, 1)) << go_log();
