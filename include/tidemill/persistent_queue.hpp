@@ -105,6 +105,13 @@ std::string kind_name(std::int32_t job_type);
 /// or a table is missing or takes no writes, Error{corrupt} if a table of that name is another's.
 std::unique_ptr<Store> open_tables(TableOptions options);
 
+/// Several queues, in their order. Those of one service in one database share its lease, by the first one's
+/// connection for it, so they lead together; it is released when the last of their stores is destroyed. (Two
+/// calls compete as two nodes do: all jobs are those of the one that has the lease.)
+///
+/// Throws as above, and Error{invalid} for one job type twice in a database, or two lengths of one lease.
+std::vector<std::unique_ptr<Store>> open_tables(std::vector<TableOptions> queues);
+
 /// What `WorkerOptions` must have, so that no job runs past the lease of the service.
 struct WorkerLease {
   Duration lease{}, beat{}, margin{};
@@ -228,9 +235,9 @@ class Queues {
 };
 
 /// Starts all queues, or none: throws Error{invalid} with PersistentQueue's words and which queue is meant
-/// ("wrong db engine", "handJobFunc is nil", "empty service name"), or for two services with one job type,
-/// which would run each job twice. Queues of one service share its lease, so they lead together; with Go,
-/// whose queues shut each other out, give each a service of its own.
+/// ("wrong db engine", "handJobFunc is nil", "empty service name"), or for two services with one job type in
+/// one database, which would run each job twice. Queues of one service in one database share its lease, so
+/// they lead together; with Go, whose queues shut each other out, give each a service of its own.
 std::unique_ptr<Queues> init(std::vector<QueueConfig> configs, const Logger& logger = Logger::to(Log{}));
 
 // ---- The lock by itself

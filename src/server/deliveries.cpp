@@ -63,27 +63,36 @@ Deliveries::Deliveries(Store& store, const config::Config& config, Log log)
                                                    .log = log_});
 }
 
-void Deliveries::open(Gateway& gateway) {
-  persistent_queue::TableOptions& table = gateway.from.table;
-  table.log = log_;
-  gateway.store = persistent_queue::open_tables(table);
-  const persistent_queue::WorkerLease lease = persistent_queue::worker_lease(table);
-  gateway.worker =
-      std::make_unique<Worker>(*gateway.store, gateway.router,
-                               WorkerOptions{.queues = {{.name = persistent_queue::queue_name(table)}},
-                                             .concurrency = gateway.from.concurrency,
-                                             .threads = std::min(threads, gateway.from.concurrency),
-                                             .retry = RetryPolicy::table({gateway.from.wait}),
-                                             .lease = lease.lease,
-                                             .beat = lease.beat,
-                                             .margin = lease.margin,
-                                             .poll = table.poll_interval,
-                                             .shutdown_timeout = shutdown_timeout_,
-                                             .log = log_});
+void Deliveries::open_gateways() {
+  std::vector<persistent_queue::TableOptions> tables;
+  for (Gateway& gateway : gateways_) {
+    gateway.from.table.log = log_;
+    tables.push_back(gateway.from.table);
+  }
+  // Together, as those of one service share its lease.
+  std::vector<std::unique_ptr<Store>> stores = persistent_queue::open_tables(std::move(tables));
+  auto store = stores.begin();
+  for (Gateway& gateway : gateways_) {
+    gateway.store = std::move(*store++);
+    const persistent_queue::TableOptions& table = gateway.from.table;
+    const persistent_queue::WorkerLease lease = persistent_queue::worker_lease(table);
+    gateway.worker =
+        std::make_unique<Worker>(*gateway.store, gateway.router,
+                                 WorkerOptions{.queues = {{.name = persistent_queue::queue_name(table)}},
+                                               .concurrency = gateway.from.concurrency,
+                                               .threads = std::min(threads, gateway.from.concurrency),
+                                               .retry = RetryPolicy::table({gateway.from.wait}),
+                                               .lease = lease.lease,
+                                               .beat = lease.beat,
+                                               .margin = lease.margin,
+                                               .poll = table.poll_interval,
+                                               .shutdown_timeout = shutdown_timeout_,
+                                               .log = log_});
+  }
 }
 
 void Deliveries::start() {
-  for (Gateway& gateway : gateways_) open(gateway);
+  open_gateways();
   for (Gateway& gateway : gateways_) gateway.worker->start();
   if (worker_) worker_->start();
 }

@@ -45,7 +45,7 @@ class Deliveries {
     std::unique_ptr<Store> store = {};
     std::unique_ptr<Worker> worker = {};
   };
-  void open(Gateway& gateway);
+  void open_gateways();
   Handler handler_of(const config::Delivery& delivery, const std::vector<std::string>& secrets);
 
   const Log log_;

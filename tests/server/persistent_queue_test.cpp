@@ -67,6 +67,21 @@ TEST_F(PersistentQueueGateway, JobsAreDeliveredByHttpAndTheirRowsSayHowTheyEnded
   EXPECT_EQ(shown.text("/gateways/persistent_queue/0/service"), "mails");
 }
 
+TEST_F(PersistentQueueGateway, QueuesOfOneServiceShareItsLease) {
+  const std::string one = yaml(to_receiver());
+  const std::size_t entry = one.find("    - service");
+  std::string other = one.substr(entry);
+  other.replace(other.find("job_type: 7"), 11, "job_type: 8");
+  serve(one + other);
+  EXPECT_TRUE(ends_as(persistent_queue::add_job(db_, {7, "a"}), "1")) << log();
+  EXPECT_TRUE(ends_as(persistent_queue::add_job(db_, {8, "b"}), "1")) << log();
+  // A reload hands both on.
+  configure(one + other + "      timeout: 5s\n");
+  EXPECT_EQ(post("/config/reload", "").status, 200);
+  EXPECT_TRUE(ends_as(persistent_queue::add_job(db_, {8, "c"}), "1")) << log();
+  EXPECT_TRUE(ends_as(persistent_queue::add_job(db_, {7, "d"}), "1")) << log();
+}
+
 TEST_F(PersistentQueueGateway, AReloadHandsTheLeaseOnAndTheEndReleasesIt) {
   serve(yaml(to_receiver()));
   ASSERT_TRUE(ends_as(persistent_queue::add_job(db_, {7, "one"}), "1")) << log();

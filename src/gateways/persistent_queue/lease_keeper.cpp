@@ -69,12 +69,17 @@ bool LeaseKeeper::try_acquire() {
 bool LeaseKeeper::acquire() {
   const std::optional<LeaseRow::State> before = row_.read();
   const bool others = before && before->seconds_left > 0 && before->owner != row_.owner();
-  if (others) return false;
+  if (others) {
+    if (std::exchange(waits_for_, before->owner) != before->owner)
+      options_.log.info("another holds the lease", {{"owner", before->owner}});
+    return false;
+  }
   const Steady sent = steady_now();
   if (!row_.acquire()) return false;
   if (!before || before->owner != row_.owner()) before_ = before;
   const Term term = begin_(before_);
   before_.reset();
+  waits_for_.clear();
   {
     const std::lock_guard lock{mutex_};
     term_ = term;

@@ -8,6 +8,8 @@
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <string>
+#include <string_view>
 #include <thread>
 
 #include <tidemill/log.hpp>
@@ -85,6 +87,7 @@ class LeaseKeeper {
   std::mutex acting_;  ///< One at a time takes, renews or releases.
   /// The row as it was before it became ours, until the term has begun. Guarded by acting_.
   std::optional<LeaseRow::State> before_ = {};
+  std::string waits_for_ = {};  ///< Who holds it, once that is logged. Guarded by acting_.
   mutable std::mutex mutex_;
   std::condition_variable wakes_;
   // Guarded by mutex_:

@@ -1,7 +1,6 @@
 // Queues with handlers, over the engine's worker.
 #include <algorithm>
 #include <limits>
-#include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -17,7 +16,6 @@
 #include "gateways/persistent_queue/pool.hpp"
 #include "gateways/persistent_queue/runner.hpp"
 #include "gateways/persistent_queue/service_lease.hpp"
-#include "gateways/persistent_queue/tables.hpp"
 #include "gateways/persistent_queue/tables_store.hpp"
 
 namespace tidemill::persistent_queue {
@@ -81,36 +79,6 @@ QueueConfig completed(QueueConfig config) {
     require(false, fmt::format("wrong db engine: {}", error.what()));
   }
   return config;
-}
-
-bool same_lease(const TableOptions& a, const TableOptions& b) {
-  return a.lease == b.lease && a.renew_interval == b.renew_interval && a.safety_margin == b.safety_margin &&
-         a.contest_interval == b.contest_interval && a.lease_min == b.lease_min;
-}
-
-void check_together(const std::vector<QueueConfig>& configs) {
-  std::map<std::string, const QueueConfig*> services;
-  for (const QueueConfig& config : configs) {
-    const QueueConfig& first = *services.emplace(config.service_name, &config).first->second;
-    if (same_lease(first.table, config.table)) continue;
-    throw Error{ErrorKind::invalid,
-                fmt::format("the queues of service \"{}\" share one lease, so its settings must be the same: "
-                            "they differ between job types {} and {}",
-                            config.service_name, first.job_type, config.job_type)};
-  }
-  std::map<std::int32_t, const QueueConfig*> types;
-  for (const QueueConfig& config : configs) {
-    const auto [found, first] = types.emplace(config.job_type, &config);
-    if (first) continue;
-    const bool same = found->second->service_name == config.service_name;
-    throw Error{ErrorKind::invalid,
-                same
-                    ? fmt::format("job type {} of service \"{}\" is configured twice", config.job_type,
-                                  config.service_name)
-                    : fmt::format("job type {} is configured for two services, \"{}\" and \"{}\": each would "
-                                  "have a leader, and every job would run on both",
-                                  config.job_type, found->second->service_name, config.service_name)};
-  }
 }
 
 }  // namespace
@@ -208,20 +176,16 @@ bool Queues::leads(std::string_view service_name) const {
 std::unique_ptr<Queues> init(std::vector<QueueConfig> configs, const Logger& logger) {
   if (configs.empty()) throw Error{ErrorKind::invalid, "there is no queue to start"};
   for (QueueConfig& config : configs) config = completed(std::move(config));
-  check_together(configs);
+  std::vector<TableOptions> tables;
   for (QueueConfig& config : configs) {
     const std::any context = logger.new_context ? logger.new_context(config.service_name) : std::any{};
     config.table.log = log_of(logger, config.service_name, context);
+    tables.push_back(config.table);
   }
+  std::vector<std::shared_ptr<ServiceLease>> leases = share_leases(tables);
   auto impl = std::make_unique<Queues::Impl>();
-  std::map<std::string, std::shared_ptr<ServiceLease>> leases;
-  for (QueueConfig& config : configs) {
-    const TableOptions& table = config.table;
-    prepare_tables(table.db, table.create_tables, table.create_index, table.log);
-    std::shared_ptr<ServiceLease>& lease = leases[config.service_name];
-    if (lease == nullptr) lease = std::make_shared<ServiceLease>(table);
-    impl->queues.push_back(std::make_unique<Queue>(std::move(config), lease, logger));
-  }
+  for (std::size_t i = 0; i < configs.size(); ++i)
+    impl->queues.push_back(std::make_unique<Queue>(std::move(configs[i]), std::move(leases[i]), logger));
   for (const auto& queue : impl->queues) queue->start();
   return std::unique_ptr<Queues>{new Queues{std::move(impl)}};
 }

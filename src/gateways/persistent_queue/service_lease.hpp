@@ -2,8 +2,11 @@
 
 #include <functional>
 #include <list>
+#include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <tidemill/persistent_queue.hpp>
 
@@ -44,5 +47,10 @@ class ServiceLease {
   std::list<Member> members_;  // Guarded by mutex_.
   LeaseKeeper keeper_;         // Last: its thread calls back.
 };
+
+/// Prepares the tables of all these queues, then makes their leases: one for those of one service in one
+/// database, by the options of the first. In the order of the queues. Throws Error{invalid} for queues that
+/// can't be beside each other, before anything is made; and what `prepare_tables` throws.
+std::vector<std::shared_ptr<ServiceLease>> share_leases(std::span<const TableOptions> queues);
 
 }  // namespace tidemill::persistent_queue

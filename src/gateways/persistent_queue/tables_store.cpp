@@ -210,10 +210,18 @@ void TablesStore::left(std::uint64_t id) {
 }
 
 std::unique_ptr<Store> open_tables(TableOptions options) {
-  check(options);
-  prepare_tables(options.db, options.create_tables, options.create_index, options.log);
-  auto lease = std::make_shared<ServiceLease>(options);
-  return std::make_unique<TablesStore>(std::move(options), std::move(lease));
+  std::vector<TableOptions> one;
+  one.push_back(std::move(options));
+  return std::move(open_tables(std::move(one)).front());
+}
+
+std::vector<std::unique_ptr<Store>> open_tables(std::vector<TableOptions> queues) {
+  for (const TableOptions& each : queues) check(each);
+  std::vector<std::shared_ptr<ServiceLease>> leases = share_leases(queues);
+  std::vector<std::unique_ptr<Store>> stores;
+  for (std::size_t i = 0; i < queues.size(); ++i)
+    stores.push_back(std::make_unique<TablesStore>(std::move(queues[i]), std::move(leases[i])));
+  return stores;
 }
 
 }  // namespace tidemill::persistent_queue

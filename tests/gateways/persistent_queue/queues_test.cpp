@@ -285,6 +285,97 @@ TEST_F(PersistentQueues, WhatTheTablesLackIsSaid) {
   EXPECT_EQ(number("SELECT COUNT(*) FROM async_job_tab"), 0);
 }
 
+// ---- Several queues of one service
+
+class PersistentQueueShared : public Tables {
+ protected:
+  TableOptions options_of(std::int32_t job_type, const std::string& service = "svc") {
+    TableOptions options = table_options(service);
+    options.job_type = job_type;
+    return options;
+  }
+  static std::size_t claimed(Store& store, const TableOptions& options) {
+    const std::string queue = queue_name(options);
+    const Want want{queue, 10};
+    const Claim claim{
+        .worker = "w", .wants = {&want, 1}, .count_max = 10, .lease = worker_lease(options).lease};
+    return store.claim(claim, {}).leases.size();
+  }
+  static bool claims(Store& store, const TableOptions& options) {
+    return eventually([&] { return claimed(store, options) > 0; });
+  }
+  static std::string refusal(std::vector<TableOptions> options) {
+    try {
+      open_tables(std::move(options));
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::invalid);
+      return error.what();
+    }
+    return "they were taken";
+  }
+};
+
+TEST_F(PersistentQueueShared, OpenedTogetherTheyShareTheLeaseUntilTheLastHasGone) {
+  const TableOptions first = options_of(7);
+  const TableOptions second = options_of(8);
+  insert("ok", 0, 7);
+  insert("ok", 0, 8);
+  auto stores = open_tables({first, second});
+  EXPECT_TRUE(claims(*stores[0], first)) << lines.all();
+  EXPECT_TRUE(claims(*stores[1], second)) << lines.all();
+  EXPECT_EQ(lines.count("holds the lease"), 1U);
+  stores[0].reset();
+  EXPECT_NE(holder(), "");
+  insert("ok", 0, 8);
+  EXPECT_TRUE(claims(*stores[1], second)) << lines.all();
+  stores[1].reset();
+  EXPECT_EQ(holder(), "");
+}
+
+TEST_F(PersistentQueueShared, OpenedApartOneWaitsForTheOtherAndTheLogSaysSo) {
+  const TableOptions first = options_of(7);
+  const TableOptions second = options_of(8);
+  insert("ok", 0, 7);
+  insert("ok", 0, 8);
+  auto leads = open_tables(first);
+  ASSERT_TRUE(claims(*leads, first));
+  const auto waits = open_tables(second);
+  EXPECT_TRUE(eventually([&] { return lines.has("another holds the lease owner=svc-"); })) << lines.all();
+  EXPECT_EQ(claimed(*waits, second), 0U);
+  leads.reset();
+  EXPECT_TRUE(claims(*waits, second)) << lines.all();
+}
+
+TEST_F(PersistentQueueShared, WhatCantBeBesideEachOtherIsRefused) {
+  EXPECT_THAT(refusal({options_of(7), options_of(7)}), ::testing::HasSubstr("configured twice"));
+  EXPECT_THAT(refusal({options_of(7), options_of(7, "other")}),
+              ::testing::HasSubstr("configured for two services, \"svc\" and \"other\""));
+  TableOptions longer = options_of(8);
+  longer.lease = 9s;
+  EXPECT_THAT(refusal({options_of(7), longer}), ::testing::HasSubstr("differ between job types 7 and 8"));
+  // By whatever name the server is known.
+  TableOptions by_name = options_of(7, "other");
+  by_name.db = SqlHandle::mysql(
+      fmt::format("mysql://root@localhost:{}{}", testing::shared_mysql().port(), url.substr(url.rfind('/'))));
+  EXPECT_THAT(refusal({options_of(7), by_name}), ::testing::HasSubstr("configured for two services"));
+}
+
+TEST_F(PersistentQueueShared, InTwoDatabasesAServiceHasTwoLeases) {
+  const std::string there = url + "_too";
+  db.execute("CREATE DATABASE " + there.substr(there.rfind('/') + 1));
+  const SqlHandle other = SqlHandle::mysql(there);
+  std::vector<QueueConfig> configs{config(), config()};
+  configs[1].db = SqlHandle::mysql(there);
+  configs[1].table.lease_db = SqlHandle::mysql(there);
+  const auto queues = init(std::move(configs), Logger::to(lines.log()));
+  EXPECT_TRUE(ends_as(insert("ok"), 1)) << lines.all();
+  add_job(other, {type, "ok"});
+  EXPECT_TRUE(eventually([&] {
+    return other.query("SELECT job_status FROM async_job_tab").at(0).at(0) == "1";
+  })) << lines.all();
+  EXPECT_EQ(other.query("SELECT COUNT(*) FROM shedlock_tab WHERE lock_until > NOW()").at(0).at(0), "1");
+}
+
 // ---- The lock by itself
 
 class PersistentQueueLock : public Tables {
