@@ -197,22 +197,21 @@ TEST_F(PersistentQueues, TheHelperWritesWhatGosWrites) {
 TEST_F(PersistentQueues, ThePoolIsFullAtItsCapacityAndNothingIsLost) {
   QueueConfig narrow = config();
   narrow.worker_pool_capacity = 3;
-  std::atomic<int> running{0};
-  std::atomic<int> most{0};
+  std::atomic<bool> go_on{false};
   narrow.handler = [&](Job& job) {
-    const int now_running = ++running;
-    int seen = most;
-    while (seen < now_running && !most.compare_exchange_weak(seen, now_running)) {
-    }
     runs.add(job);
-    --running;
+    eventually([&] { return go_on.load(); });
     job.status = Status::success;
   };
   std::vector<std::uint64_t> ids;
   for (int i = 0; i < 200; ++i) ids.push_back(insert("x"));
   const auto queues = start(std::move(narrow));
+  ASSERT_TRUE(eventually([&] { return runs.size() == 3; })) << lines.all();
+  const std::int64_t end = now() + 2;  // It would find more of them ten times a second.
+  ASSERT_TRUE(eventually([&] { return now() >= end; }));
+  EXPECT_EQ(runs.size(), 3U);
+  go_on = true;
   for (const std::uint64_t id : ids) EXPECT_TRUE(ends_as(id, 1)) << lines.all();
-  EXPECT_LE(most, 3);
   EXPECT_EQ(runs.size(), 200U);
 }
 
@@ -340,6 +339,7 @@ TEST_F(PersistentQueueShared, OpenedApartOneWaitsForTheOtherAndTheLogSaysSo) {
   auto leads = open_tables(first);
   ASSERT_TRUE(claims(*leads, first));
   const auto waits = open_tables(second);
+  EXPECT_EQ(claimed(*waits, second), 0U);
   EXPECT_TRUE(eventually([&] { return lines.has("another holds the lease owner=svc-"); })) << lines.all();
   EXPECT_EQ(claimed(*waits, second), 0U);
   leads.reset();
