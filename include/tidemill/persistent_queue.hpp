@@ -95,8 +95,10 @@ std::string queue_name(const TableOptions& options);
 std::string kind_name(std::int32_t job_type);
 
 /// The tables as a store, for a worker and clients of ours: one queue of `queue_name`, tasks of `kind_name`,
-/// whose ids are the rows' and whose payloads are `params`. A thread of its own holds the lease. Its
-/// database's clock decides what is due. `Capabilities` says what these tables don't have.
+/// whose ids are the rows' and whose payloads are `params`. A thread of its own holds the lease, from the
+/// first claim on: who only enqueues or looks leaves it to others. The database's clock decides what is due.
+/// `Capabilities` says what these tables don't have. An Inspector finds the jobs, makes them run, retries,
+/// cancels, deletes and reschedules them, whichever node leads.
 ///
 /// A worker over it must take `worker_lease` into its options. When the store is destroyed the lease is
 /// released: stop the worker before.

@@ -55,6 +55,7 @@ void TablesStore::look(std::size_t wanted) {
     const std::lock_guard lock{mutex_};
     // What a worker has forgotten is found by the next load; not before its handler must have ended.
     line_.forget_before(start - std::max(2 * worker_lease_.lease, options_.handler_timeout));
+    if (std::exchange(changed_, false)) complete_ = false;
     if (line_.ready(estimate(), wanted, held_up_to()) >= wanted) return;
   }
   if (start < next_look_) return;
@@ -125,6 +126,7 @@ Claimed TablesStore::claim(const Claim& claim, const Call&) {
   for (const Want& want : claim.wants) {
     if (want.queue == queue_) count = std::max(count, std::min(want.count_max, claim.count_max));
   }
+  lease_->compete();
   const std::optional<LeaseKeeper::Term> term = keeper().term(worker_lease_.lease);
   if (!term) {
     result.now = now();
@@ -218,7 +220,7 @@ std::vector<Reported> TablesStore::report(std::span<const Report> reports, const
     if (reports.size() == 1) {
       write_all();
     } else {
-      jobs_.together(write_all);
+      together(options_.db, write_all);
     }
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::unknown_outcome) throw;
@@ -314,7 +316,7 @@ Renewed TablesStore::renew(const WorkerInfo&, std::span<const Beat> beats, Durat
     Line::Flight* const flight = line_.flight(token.id);
     const bool ours = flight != nullptr && flight->epoch == token.epoch && token.epoch == held;
     if (ours) flight->heard = at;
-    result.leases.push_back(!ours ? Signal::lost : sure ? Signal::none : Signal::unknown);
+    result.leases.push_back(!ours ? Signal::lost : sure ? flight->signal : Signal::unknown);
   }
   return result;
 }

@@ -6,6 +6,7 @@
 #include "core/utf8.hpp"
 #include "gateways/persistent_queue/jobs.hpp"
 #include "gateways/persistent_queue/rows.hpp"
+#include "gateways/persistent_queue/texts.hpp"
 
 namespace tidemill::persistent_queue {
 
@@ -13,6 +14,11 @@ namespace {
 
 constexpr std::size_t params_characters_max = 4096;
 constexpr std::int64_t start_time_max = 0xFFFF'FFFF;
+
+constexpr auto begin_text =
+    sql::join("INSERT INTO tidemill_shedlock (lock_name, epoch, owner, clean) VALUES (?, ", now_us,
+              ", ?, 0) ON DUPLICATE KEY UPDATE epoch = GREATEST(epoch + 1, ", now_us,
+              "), owner = VALUES(owner), clean = 0");
 
 std::size_t characters_of(std::string_view text) {
   std::size_t count = 0;
@@ -37,31 +43,21 @@ std::uint64_t add_job(const SqlHandle& db, const NewJob& job) {
   if (const std::string fault = fault_of(job); !fault.empty())
     throw Error{ErrorKind::invalid, "add async job error: " + fault};
   try {
-    return Jobs{db, job.job_type, ClaimMode::none}.insert(db, {&job, 1});
+    return insert_job(db, job);
   } catch (const Error& error) {
     throw Error{error.kind(), fmt::format("add async job error: {}", error.what())};
   }
 }
 
-/// Answers the first one's id; those of one INSERT follow each other, by the step that the server is set to.
-std::uint64_t Jobs::insert(const SqlHandle& db, std::span<const NewJob> jobs) {
-  std::string rows;
-  std::vector<SqlValue> values;
-  for (const NewJob& job : jobs) {
-    rows += rows.empty() ? "" : ", ";
-    rows += "(?, ?, 0, ?, UNIX_TIMESTAMP(), UNIX_TIMESTAMP())";
-    values.emplace_back(job.params);
-    values.emplace_back(std::int64_t{job.job_type});
-    values.emplace_back(job.start_time);
-  }
+std::uint64_t insert_job(const SqlHandle& db, const NewJob& job) {
+  const std::vector<SqlValue> values{SqlValue{job.params}, SqlValue{std::int64_t{job.job_type}},
+                                     SqlValue{job.start_time}};
   const auto lock = db.lock();
   const std::int64_t count = db.execute(
       "INSERT INTO async_job_tab (params, job_type, job_status, start_time, create_time, update_time) "
-      "VALUES " +
-          rows,
+      "VALUES (?, ?, 0, ?, UNIX_TIMESTAMP(), UNIX_TIMESTAMP())",
       values);
-  if (count != static_cast<std::int64_t>(jobs.size()))
-    throw Error{ErrorKind::unavailable, fmt::format("{} of {} rows were inserted", count, jobs.size())};
+  if (count != 1) throw Error{ErrorKind::unavailable, fmt::format("{} rows were inserted, not 1", count)};
   const std::int64_t id = integer_of(db.query("SELECT LAST_INSERT_ID()").at(0), 0);
   if (id == 0) throw Error{ErrorKind::unknown_outcome, "the connection was lost after the INSERT"};
   return static_cast<std::uint64_t>(id);
@@ -76,11 +72,7 @@ std::uint64_t begin_term(const SqlHandle& db, const std::string& lock_name, cons
   const std::vector<SqlRow> last = db.query(read, {&name, 1});
   clean = !last.empty() && text_of(last[0], 0) == before && integer_of(last[0], 1) == 1;
   const std::vector<SqlValue> values{name, SqlValue{owner}};
-  db.execute(
-      "INSERT INTO tidemill_shedlock (lock_name, epoch, owner, clean) VALUES (?, UNIX_TIMESTAMP(), ?, 0) "
-      "ON DUPLICATE KEY UPDATE epoch = GREATEST(epoch + 1, UNIX_TIMESTAMP()), owner = VALUES(owner), clean = "
-      "0",
-      values);
+  db.execute(begin_text.data(), values);
   const std::vector<SqlRow> now = db.query(read, {&name, 1});
   if (now.empty() || text_of(now[0], 0) != owner)
     throw Error{ErrorKind::unavailable, "another node has begun a term at the same time"};

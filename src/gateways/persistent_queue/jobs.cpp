@@ -7,8 +7,8 @@
 
 #include <fmt/format.h>
 
-#include "drivers/sql/text.hpp"
 #include "gateways/persistent_queue/rows.hpp"
+#include "gateways/persistent_queue/texts.hpp"
 
 namespace tidemill::persistent_queue {
 
@@ -16,12 +16,6 @@ namespace {
 
 constexpr std::int64_t second = 1'000'000;
 constexpr std::int64_t kept_for = 7LL * 24 * 3600;
-
-/// The database's clock in microseconds, in whatever zone the session is.
-constexpr auto now_us = sql::join("TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))");
-/// A job's row, with what is kept beside it if there is anything.
-constexpr auto both_if_any = sql::join("async_job_tab j LEFT JOIN tidemill_async_job s ON s.job_id = j.id");
-constexpr auto both = sql::join("async_job_tab j JOIN tidemill_async_job s ON s.job_id = j.id");
 
 constexpr auto look_text = sql::join("SELECT IFNULL((SELECT MAX(id) FROM async_job_tab), 0), ", now_us);
 constexpr auto load_text =
@@ -65,6 +59,15 @@ constexpr const char* with_nulls =
 
 TimePoint time_at(std::int64_t unix_seconds) { return TimePoint{std::chrono::seconds{unix_seconds}}; }
 
+std::vector<SqlValue> values_of(std::span<const std::uint64_t> ids) {
+  std::vector<SqlValue> values;
+  values.reserve(ids.size() + 4);
+  for (const std::uint64_t id : ids) values.emplace_back(static_cast<std::int64_t>(id));
+  return values;
+}
+
+}  // namespace
+
 Task task_of(const SqlRow& row, std::int32_t type) {
   Task task;
   task.ref.id = text_of(row, 0);
@@ -81,15 +84,6 @@ Task task_of(const SqlRow& row, std::int32_t type) {
   task.state = State::active;
   return task;
 }
-
-std::vector<SqlValue> values_of(std::span<const std::uint64_t> ids) {
-  std::vector<SqlValue> values;
-  values.reserve(ids.size() + 4);
-  for (const std::uint64_t id : ids) values.emplace_back(static_cast<std::int64_t>(id));
-  return values;
-}
-
-}  // namespace
 
 Jobs::Look Jobs::look() {
   const SqlRow row = db_.query(look_text.data()).at(0);
@@ -201,15 +195,15 @@ Jobs::Ended Jobs::end(std::uint64_t id, const Claimant& claimant, const Ending& 
   return is(0, 1) || is(0, 2) ? Ended::ended : Ended::lost;
 }
 
-void Jobs::together(const std::function<void()>& write) {
-  const auto lock = db_.lock();
-  db_.execute("START TRANSACTION");
+void together(const SqlHandle& db, const std::function<void()>& write) {
+  const auto lock = db.lock();
+  db.execute("START TRANSACTION");
   try {
     write();
-    db_.execute("COMMIT");
+    db.execute("COMMIT");
   } catch (...) {
     try {
-      db_.execute("ROLLBACK");
+      db.execute("ROLLBACK");
     } catch (const std::exception&) {
       // The connection is gone, and the transaction with it.
     }

@@ -41,6 +41,15 @@ struct Ending {
   std::string error = {};
 };
 
+/// What `write` does on the connection is one transaction. Throws what it throws, and then none of it is
+/// written; no other thread has the connection meanwhile.
+void together(const SqlHandle& db, const std::function<void()>& write);
+
+/// A job as a task, of columns that begin with id, params, start_time, create_time, attempts, retries,
+/// deferrals, next_due. Its header start_time is the row's, its `run_at` when it is or was due, if that isn't
+/// at once.
+Task task_of(const SqlRow& row, std::int32_t type);
+
 /// The statements about jobs of one type.
 ///
 /// Thread safety: all members may be called from any thread. They throw Error.
@@ -65,8 +74,6 @@ class Jobs {
   /// If the row is still as `claim` left it, and the claim is the claimant's: all of it, or nothing.
   /// Once more it has the effect of once.
   Ended end(std::uint64_t id, const Claimant& claimant, const Ending& ending);
-  /// What `write` does is one transaction. Throws what it throws, and then none of it is written.
-  void together(const std::function<void()>& write);
 
   /// Marks of claimants up to this epoch are taken away, but for these jobs: those of the dead, and of a
   /// claim of ours whose answer was lost. How many there were. No claim may be under way.
@@ -74,8 +81,6 @@ class Jobs {
   /// Deletes what is kept beside jobs that have succeeded here, and beside those that are over or gone and
   /// that nobody has written about for a week. How many.
   std::int64_t clean(std::size_t limit);
-
-  std::uint64_t insert(const SqlHandle& db, std::span<const NewJob> jobs);
 
  private:
   void load_part(const char* which, const Horizon& horizon, Duration ahead, std::size_t limit,
@@ -88,13 +93,16 @@ class Jobs {
 };
 
 /// The number of a new term of the lease: greater than its last one, and not less than the database's time in
-/// Unix seconds, so that a service of another name, or a table that was emptied, begins behind what jobs were
-/// claimed under before. `clean`: the owner before had released the lease.
+/// microseconds since 1970, so that a service of another name, or a table that was emptied, begins behind
+/// what jobs were claimed under before. `clean`: the owner before had released the lease.
 std::uint64_t begin_term(const SqlHandle& db, const std::string& lock_name, const std::string& owner,
                          const std::string& before, bool& clean);
 /// Says that the owner has released it.
 void end_term_cleanly(const SqlHandle& db, const std::string& lock_name, const std::string& owner);
 
+/// Inserts its row, in the transaction that is open on the connection if one is, and answers its id. Throws
+/// Error.
+std::uint64_t insert_job(const SqlHandle& db, const NewJob& job);
 /// Why the table can't hold it; empty: it can.
 std::string fault_of(const NewJob& job);
 

@@ -61,6 +61,17 @@ std::stop_token LeaseKeeper::lost() const {
 
 // ---- Taking and giving
 
+void LeaseKeeper::compete() {
+  const std::lock_guard lock{mutex_};
+  if (std::exchange(competes_, true)) return;
+  wakes_.notify_all();
+}
+
+bool LeaseKeeper::competes() const {
+  const std::lock_guard lock{mutex_};
+  return competes_;
+}
+
 bool LeaseKeeper::try_acquire() {
   const std::lock_guard acting{acting_};
   return epoch() != 0 || acquire();
@@ -126,7 +137,9 @@ void LeaseKeeper::loop() {
     {
       std::unique_lock lock{mutex_};
       const std::uint64_t epoch = term_.epoch;
-      wakes_.wait_for(lock, pause(), [&] { return stopping_ || term_.epoch != epoch; });
+      const bool competed = competes_;
+      wakes_.wait_for(lock, pause(),
+                      [&] { return stopping_ || term_.epoch != epoch || competes_ != competed; });
       if (stopping_) return;
       if (term_.epoch != epoch) continue;  // Then the pause is another one.
     }
@@ -135,7 +148,7 @@ void LeaseKeeper::loop() {
     try {
       if (holds) {
         renew();
-      } else if (options_.contest) {
+      } else if (competes()) {
         acquire();
       }
       const std::lock_guard lock{mutex_};
@@ -154,7 +167,7 @@ void LeaseKeeper::loop() {
 
 /// Requires mutex_.
 Duration LeaseKeeper::pause() const {
-  if (term_.epoch == 0) return options_.contest.value_or(std::chrono::hours{1});
+  if (term_.epoch == 0) return competes_ ? options_.contest : std::chrono::hours{1};
   return trouble_.empty() ? options_.renew : std::min<Duration>(options_.renew / 4, 1s);
 }
 

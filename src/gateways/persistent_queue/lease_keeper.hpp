@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -20,7 +19,7 @@ namespace tidemill::persistent_queue {
 
 using Steady = std::chrono::steady_clock::time_point;
 
-/// Holds a lease: a thread renews it, and competes for it if told to. Whether it is held is a matter of the
+/// Holds a lease: a thread renews it, and competes for it once told to. Whether it is held is a matter of the
 /// steady clock: from when the last call that succeeded was sent, the length, less a second as the database
 /// cuts those off, less the margin.
 ///
@@ -34,8 +33,7 @@ class LeaseKeeper {
     std::chrono::seconds length{30};
     Duration renew = std::chrono::seconds{8};
     Duration margin = std::chrono::seconds{5};
-    /// None: it is taken by `try_acquire` alone.
-    std::optional<Duration> contest = {};
+    Duration contest = std::chrono::seconds{1};  ///< Between two attempts, once it competes.
     std::chrono::seconds least{0};
     Log log = {};
   };
@@ -56,6 +54,8 @@ class LeaseKeeper {
   LeaseKeeper(const LeaseKeeper&) = delete;
   LeaseKeeper& operator=(const LeaseKeeper&) = delete;
 
+  /// From now on the thread takes it whenever it is free.
+  void compete();
   /// One attempt, or true if it is held. Throws Error.
   bool try_acquire();
   /// Ends the term and gives the row free if it is ours. False if it was not. Throws Error.
@@ -78,6 +78,7 @@ class LeaseKeeper {
   void end_term(std::string_view why);
   void say_failed(const std::string& what, const std::string& why);
   Duration pause() const;
+  bool competes() const;
 
   LeaseRow row_;
   const Options options_;
@@ -94,6 +95,7 @@ class LeaseKeeper {
   Term term_ = {};
   Steady until_{};
   std::stop_source lost_;
+  bool competes_ = false;
   bool stopping_ = false;
   std::string trouble_ = {};
 

@@ -1,6 +1,5 @@
 #include "gateways/persistent_queue/lease_row.hpp"
 
-#include <charconv>
 #include <utility>
 #include <vector>
 

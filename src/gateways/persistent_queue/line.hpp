@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -24,6 +23,7 @@ class Line {
     std::uint64_t epoch = 0;
     Steady heard{};  ///< When its worker last said that it has it.
     int running = 0;
+    Signal signal = Signal::none;  ///< What an operator asks of it.
   };
 
   /// All that waits, anew; what is in flight is left out.
@@ -31,8 +31,7 @@ class Line {
   void add(const Waiting& row);
   void clear() { waiting_.clear(), known_.clear(); }
 
-  /// Takes up to `count` that are due at `now` off the line; those up to `held` are not due until
-  /// `held_until`.
+  /// Takes up to `count` that are due at `now` off the line, but none whose id is `held_up_to` or less.
   std::vector<Waiting> take(std::int64_t now, std::size_t count, std::uint64_t held_up_to);
   /// How many of them there are, counted up to `most`.
   std::size_t ready(std::int64_t now, std::size_t most, std::uint64_t held_up_to) const;

@@ -1,5 +1,6 @@
 // The lock by itself.
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 

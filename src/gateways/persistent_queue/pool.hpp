@@ -4,8 +4,6 @@
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
-#include <list>
-#include <memory>
 #include <mutex>
 #include <vector>
 

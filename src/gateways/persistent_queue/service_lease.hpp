@@ -19,7 +19,7 @@ namespace tidemill::persistent_queue {
 /// Thread safety: all members may be called from any thread.
 class ServiceLease {
  public:
-  /// Begins to compete. The tables must be there.
+  /// The tables must be there.
   explicit ServiceLease(const TableOptions& options);
   ~ServiceLease();
   ServiceLease(const ServiceLease&) = delete;
@@ -29,6 +29,9 @@ class ServiceLease {
   void join(const void* who, std::function<void()> told);
   /// The queue runs no job any more. With the last of them the lease is released.
   void leave(const void* who) noexcept;
+
+  /// A queue has work to do: from now on it is taken whenever it is free.
+  void compete() { keeper_.compete(); }
 
   const LeaseKeeper& keeper() const noexcept { return keeper_; }
   const std::string& owner() const noexcept { return keeper_.row().owner(); }

@@ -25,9 +25,16 @@ Capabilities make_capabilities() {
   const auto absent = [](const char* text) { return Limit{true, text}; };
   Capabilities result;
   result.limits = {
-      {Feature::list, absent("PersistentQueue's tables are listed with SQL: SELECT … FROM async_job_tab")},
-      {Feature::search, absent("PersistentQueue's tables are searched with SQL")},
-      {Feature::order, {false, "by due time, and jobs without one by when they were created; no priorities"}},
+      {Feature::list,
+       {false,
+        "jobs of one queue; at most 100,000 of a state are counted, as there are no counters; no workers, "
+        "attempts or statistics, and of a job's error the last one, until a week after its end; only its "
+        "payload can be edited, and only a job that runs in this process be stopped"}},
+      {Feature::search, {false, "row by row"}},
+      {Feature::order,
+       {false,
+        "claimed by due time, and jobs without one by when they were created; listed by their end, then by "
+        "start_time and id; no priorities"}},
       {Feature::delay, {false, "a new job's due time is in whole seconds, and cut off to the next one"}},
       {Feature::unique, absent("async_job_tab has no unique keys; make one of your own in your transaction")},
       {Feature::priority,
@@ -71,6 +78,13 @@ TablesStore::TablesStore(TableOptions options, std::shared_ptr<ServiceLease> lea
       capabilities_(make_capabilities()),
       indexed_(has_index(options_.db)),
       jobs_(options_.db, options_.job_type, options_.claim_mode),
+      catalog_(
+          options_, [this](std::uint64_t id, Signal signal) { return tell(id, signal); },
+          [this] {
+            const std::lock_guard lock{mutex_};
+            rung_ = changed_ = true;
+            bell_.notify_all();
+          }),
       first_look_(jobs_.look()),
       lease_(std::move(lease)) {
   lease_->join(this, [this] {
@@ -161,7 +175,7 @@ std::vector<Enqueued> TablesStore::enqueue(std::span<const Task> tasks, const Ca
       continue;
     }
     try {
-      answers[i].id = std::to_string(jobs_.insert(*db, {&job, 1}));
+      answers[i].id = std::to_string(insert_job(*db, job));
     } catch (const Error& error) {
       // A repeat could insert it twice: the row has no place for an id of ours.
       const bool doubt = error.kind() == ErrorKind::unknown_outcome;
@@ -188,10 +202,21 @@ Wake TablesStore::wait(std::string_view, std::span<const std::string_view> queue
                                 }};
   std::unique_lock lock{mutex_};
   bell_.wait_for(lock, queues.empty() ? timeout : std::min(timeout, options_.poll_interval),
-                 [&] { return stop.stop_requested() || (!queues.empty() && rung_); });
+                 [&] { return stop.stop_requested() || signalled_ || (!queues.empty() && rung_); });
   if (stop.stop_requested()) return Wake::stopped;
+  if (std::exchange(signalled_, false)) return Wake::signals;
   if (queues.empty()) return Wake::timeout;
   return std::exchange(rung_, false) ? Wake::tasks : Wake::timeout;
+}
+
+bool TablesStore::tell(std::uint64_t id, Signal signal) {
+  const std::lock_guard lock{mutex_};
+  Line::Flight* const flight = line_.flight(id);
+  if (flight == nullptr) return false;
+  flight->signal = signal;
+  signalled_ = true;
+  bell_.notify_all();
+  return true;
 }
 
 // ---- For the handlers of this gateway

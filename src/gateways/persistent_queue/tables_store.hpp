@@ -13,6 +13,7 @@
 #include <tidemill/persistent_queue.hpp>
 #include <tidemill/store.hpp>
 
+#include "gateways/persistent_queue/catalog.hpp"
 #include "gateways/persistent_queue/jobs.hpp"
 #include "gateways/persistent_queue/line.hpp"
 #include "gateways/persistent_queue/service_lease.hpp"
@@ -37,10 +38,10 @@ class TablesStore final : public Store {
             std::stop_token stop) override;
   TimePoint now() override;
   const Capabilities& capabilities() const noexcept override { return capabilities_; }
+  Catalog* catalog() noexcept override { return &catalog_; }
 
   // ---- For the handlers of this gateway
 
-  const TableOptions& options() const noexcept { return options_; }
   bool leads() const { return keeper().term().has_value(); }
   /// Between the two the job is not claimed again here, though its lease may be lost meanwhile.
   void entered(std::uint64_t id);
@@ -63,6 +64,7 @@ class TablesStore final : public Store {
   std::int64_t estimate() const;
   Claimant claimant(std::uint64_t epoch) const { return {lease_->owner(), epoch}; }
   void warn_of_nulls(const std::vector<Waiting>& rows);
+  bool tell(std::uint64_t id, Signal signal);
 
   const TableOptions options_;
   const std::string queue_;
@@ -70,6 +72,7 @@ class TablesStore final : public Store {
   const Capabilities capabilities_;
   const bool indexed_;
   Jobs jobs_;
+  JobCatalog catalog_;
 
   std::mutex looking_;  ///< One claim or sweep at a time asks the database.
   mutable std::mutex mutex_;
@@ -77,6 +80,8 @@ class TablesStore final : public Store {
   // Guarded by mutex_:
   Line line_;
   bool rung_ = false;
+  bool signalled_ = false;
+  bool changed_ = false;     ///< Rows were changed by an operator.
   std::uint64_t epoch_ = 0;  ///< Of the term that `line_` is of.
   Horizon horizon_;
   std::uint64_t held_up_to_ = 0;  ///< The greatest id at the take-over; those up to it wait for the grace.

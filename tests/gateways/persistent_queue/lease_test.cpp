@@ -161,7 +161,7 @@ TEST_F(PersistentQueueLease, WhatANewerTermHasClaimedIsNotStarted) {
   const std::uint64_t newer = insert("ok");
   db.execute(
       fmt::format("INSERT INTO tidemill_async_job (job_id, job_type, owner, epoch, updated_at) VALUES "
-                  "({}, 7, 'other', UNIX_TIMESTAMP() + 1000, 0)",
+                  "({}, 7, 'other', (UNIX_TIMESTAMP() + 1000) * 1000000, 0)",
                   newer));
   const auto queues = start(config());
   EXPECT_TRUE(ends_as(insert("ok"), 1)) << lines.all();
