@@ -2,7 +2,7 @@
 # files of periodic tasks.
 
 tidemill_existing(libraries tidemill_core tidemill_driver_mysql tidemill_driver_postgres tidemill_driver_redis
-  tidemill_driver_sqlite
+  tidemill_driver_sql tidemill_driver_sqlite
   tidemill_store_memory tidemill_store_mysql tidemill_store_postgres tidemill_store_redis tidemill_store_sql
   tidemill_store_sqlite
   tidemill_stores tidemill_engine tidemill_testing tidemill_gateway_persistent_queue)

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include <tidemill/error.hpp>
 #include <tidemill/store.hpp>
 
 struct st_mysql;  // libmariadb's MYSQL.
@@ -34,7 +35,7 @@ concept SqlCursor = requires(T& cursor, std::size_t column) {
 };
 
 /// What a connection must be able to do: four calls. Say what it is once, in a class of some thirty lines,
-/// around what the application has; tests/gateways/persistent_queue/soci.hpp has it for SOCI.
+/// around what the application has; tests/soci.hpp and tests/pqxx.hpp have it for SOCI and libpqxx.
 ///
 ///   execute(text, parameters)   runs a statement, answers how many rows it changed (or matched)
 ///   query(text, parameters)     runs a statement, answers a cursor over its rows
@@ -54,6 +55,26 @@ concept SqlConnection = requires(T& connection, const std::string& text, std::sp
   { connection.query(text, values) } -> SqlCursor;
   connection.ping();
   connection.close();
+};
+
+/// What the four calls may throw in place of their library's exceptions, to say more of what went wrong. What
+/// is not known stays as it is here. Without it a failure of a statement is taken for the server's refusal if
+/// `ping` works after it; and conflicts with other transactions can't be told from other refusals, so they
+/// are not tried again.
+class SqlError : public Error {
+ public:
+  struct Details {
+    std::string state = {};  ///< SQLSTATE, five letters: PostgreSQL's "40001".
+    int number = 0;          ///< The error's number: MySQL's 1213, SQLite's result code.
+    bool lost = false;       ///< The connection is of no use any more.
+  };
+  explicit SqlError(const std::string& message) : SqlError(message, Details{}) {}
+  SqlError(const std::string& message, Details details)
+      : Error(ErrorKind::unavailable, message), details_(std::move(details)) {}
+  const Details& details() const noexcept { return details_; }
+
+ private:
+  Details details_;
 };
 
 /// Holds a connection of any kind. Copies share it.

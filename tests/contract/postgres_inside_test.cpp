@@ -5,20 +5,24 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <tidemill/error.hpp>
 #include <tidemill/groups.hpp>
 #include <tidemill/postgres.hpp>
+#include <tidemill/sql.hpp>
 #include <tidemill/store.hpp>
 
 #include "contract/contract.hpp"
+#include "handles.hpp"
 #include "postgres_server.hpp"
 #include "process.hpp"
 
@@ -34,18 +38,33 @@ namespace {
 /// A connection such as any program has that knows nothing of Tidemill.
 class Application {
  public:
-  explicit Application(const std::string& url, const std::string& schema = "public")
-      : db_(PQconnectdb(url.c_str()), &PQfinish) {
-    EXPECT_EQ(PQstatus(db_.get()), CONNECTION_OK) << PQerrorMessage(db_.get());
-    run("SET search_path TO \"" + schema + "\"; SET client_min_messages TO error");
-  }
+  Application() = default;
+  Application(const Application&) = delete;
+  Application& operator=(const Application&) = delete;
+  virtual ~Application() = default;
   /// The error's text; empty: there was none.
-  std::string run(const std::string& sql) {
+  virtual std::string run(const std::string& sql) = 0;
+  /// The first column of all rows.
+  virtual std::vector<std::string> rows(const std::string& sql) = 0;
+  virtual Transaction* transaction() = 0;
+
+  std::string one(const std::string& sql) {
+    const auto fields = rows(sql);
+    return fields.size() == 1 ? fields[0] : "not one row";
+  }
+};
+
+class OnLibpq : public Application {
+ public:
+  explicit OnLibpq(const std::string& url)
+      : db_(PQconnectdb(url.c_str()), &PQfinish), transaction_(db_.get()) {
+    EXPECT_EQ(PQstatus(db_.get()), CONNECTION_OK) << PQerrorMessage(db_.get());
+  }
+  std::string run(const std::string& sql) override {
     const Result result{PQexec(db_.get(), sql.c_str()), &PQclear};
     return PQresultErrorMessage(result.get());
   }
-  /// The first column of all rows.
-  std::vector<std::string> rows(const std::string& sql) {
+  std::vector<std::string> rows(const std::string& sql) override {
     const Result result{PQexec(db_.get(), sql.c_str()), &PQclear};
     EXPECT_STREQ(PQresultErrorMessage(result.get()), "") << sql;
     std::vector<std::string> fields;
@@ -53,32 +72,78 @@ class Application {
       fields.emplace_back(PQgetvalue(result.get(), row, 0));
     return fields;
   }
-  std::string one(const std::string& sql) {
-    const auto fields = rows(sql);
-    return fields.size() == 1 ? fields[0] : "not one row";
-  }
-  PGconn* handle() const { return db_.get(); }
+  Transaction* transaction() override { return &transaction_; }
 
  private:
   using Result = std::unique_ptr<PGresult, decltype(&PQclear)>;
   std::unique_ptr<PGconn, decltype(&PQfinish)> db_;
+  PostgresTransaction transaction_;
+};
+
+/// On a connection of another library, where statements go one by one.
+class OnHandle : public Application {
+ public:
+  explicit OnHandle(SqlHandle handle) : handle_(std::move(handle)), transaction_(handle_) {}
+  std::string run(const std::string& sql) override {
+    try {
+      for (std::size_t begin = 0; begin < sql.size();) {
+        const std::size_t end = std::min(sql.find(';', begin), sql.size());
+        handle_.execute(sql.substr(begin, end - begin));
+        begin = end + 1;
+      }
+      return {};
+    } catch (const Error& error) {
+      return error.what();
+    }
+  }
+  std::vector<std::string> rows(const std::string& sql) override {
+    std::vector<std::string> fields;
+    for (SqlRow& row : handle_.query(sql)) fields.push_back(row.at(0).value_or("NULL"));
+    return fields;
+  }
+  Transaction* transaction() override { return &transaction_; }
+
+ private:
+  SqlHandle handle_;
+  SqlTransaction transaction_;
+};
+
+/// Whose connection it is.
+struct Library {
+  const char* name;
+  SqlHandle (*connect)(const std::string& url);  ///< Null: libpq's.
 };
 
 }  // namespace
 
-class PostgresInside : public ::testing::Test {
+class PostgresInside : public ::testing::TestWithParam<Library> {
  protected:
   void SetUp() override {
     TIDEMILL_NEEDS_POSTGRES();
+    if (GetParam().connect != nullptr) TIDEMILL_NEEDS_HANDLE(GetParam().connect(url()));
     static int count = 0;
     schema_ = "inside" + std::to_string(++count);
     store_ = open(url("schema=" + schema_));
-    app_.emplace(url(), schema_);
+    app_ = connect();
     app_->run("CREATE TABLE orders (id integer PRIMARY KEY)");
   }
 
   static std::string url(const std::string& query = {}) {
     return tidemill::testing::shared_postgres().url(query);
+  }
+  std::unique_ptr<Application> connect() const {
+    auto made = connect_to(url());
+    EXPECT_EQ(made->run("SET search_path TO \"" + schema_ + "\"; SET client_min_messages TO error"), "");
+    return made;
+  }
+  static std::unique_ptr<Application> connect_to(const std::string& where) {
+    std::unique_ptr<Application> made;
+    if (GetParam().connect == nullptr) {
+      made = std::make_unique<OnLibpq>(where);
+    } else {
+      made = std::make_unique<OnHandle>(GetParam().connect(where));
+    }
+    return made;
   }
   /// As long as a test waits that must not wait.
   Call call(std::chrono::milliseconds patience = 10s) {
@@ -146,16 +211,15 @@ class PostgresInside : public ::testing::Test {
 
   std::string schema_;
   std::unique_ptr<Store> store_;
-  std::optional<Application> app_;
+  std::unique_ptr<Application> app_;
 };
 
 // Why: the task exists if and only if the caller's rows do. How: commit and roll back, each with names that
 // are new, and use the same names again.
-TEST_F(PostgresInside, ATaskSharesTheFateOfTheTransaction) {
-  PostgresTransaction transaction{app_->handle()};
+TEST_P(PostgresInside, ATaskSharesTheFateOfTheTransaction) {
   app_->run("BEGIN; INSERT INTO orders VALUES (1)");
-  EXPECT_EQ(put(task("a", "new queue"), &transaction).put, Put::created);
-  EXPECT_EQ(put(task("a", "new queue"), &transaction).put, Put::exists);
+  EXPECT_EQ(put(task("a", "new queue"), app_->transaction()).put, Put::created);
+  EXPECT_EQ(put(task("a", "new queue"), app_->transaction()).put, Put::exists);
   EXPECT_FALSE(get("a", "new queue"));
   app_->run("ROLLBACK");
   EXPECT_FALSE(get("a", "new queue"));
@@ -163,7 +227,7 @@ TEST_F(PostgresInside, ATaskSharesTheFateOfTheTransaction) {
 
   EXPECT_EQ(put(task("b", "another")).put, Put::created);
   app_->run("BEGIN; INSERT INTO orders VALUES (2)");
-  EXPECT_EQ(put(task("a", "new queue"), &transaction).put, Put::created);
+  EXPECT_EQ(put(task("a", "new queue"), app_->transaction()).put, Put::created);
   EXPECT_EQ(app_->run("COMMIT"), "");
   EXPECT_TRUE(get("a", "new queue"));
   EXPECT_EQ(count(State::pending, "new queue"), 1U);
@@ -173,20 +237,19 @@ TEST_F(PostgresInside, ATaskSharesTheFateOfTheTransaction) {
 }
 
 // Why: an expected conflict must not abort the caller's transaction.
-TEST_F(PostgresInside, AConflictLeavesTheTransactionWhole) {
+TEST_P(PostgresInside, AConflictLeavesTheTransactionWhole) {
   Task holder = task("holder");
   holder.unique = Unique{.key = "k"};
   put(holder);
   app_->run("BEGIN; INSERT INTO orders VALUES (1)");
-  PostgresTransaction transaction{app_->handle()};
   Task second = task("second");
   second.unique = Unique{.key = "k", .on_conflict = OnConflict::reject};
-  const Enqueued answer = put(second, &transaction);
+  const Enqueued answer = put(second, app_->transaction());
   EXPECT_EQ(answer.put, Put::exists);
   EXPECT_EQ(answer.id, "holder");
-  EXPECT_EQ(put(task("holder"), &transaction).put, Put::exists);
+  EXPECT_EQ(put(task("holder"), app_->transaction()).put, Put::exists);
   second.unique->key = "free";
-  EXPECT_EQ(put(second, &transaction).put, Put::created);
+  EXPECT_EQ(put(second, app_->transaction()).put, Put::created);
   EXPECT_EQ(app_->run("COMMIT"), "");
   EXPECT_EQ(app_->one("SELECT count(*) FROM orders"), "1");
   EXPECT_TRUE(get("second"));
@@ -195,21 +258,20 @@ TEST_F(PostgresInside, AConflictLeavesTheTransactionWhole) {
 
 // Why: an error of ours is not the caller's. How: another session holds the unique key, and the caller's
 // patience ends.
-TEST_F(PostgresInside, AnErrorLeavesTheTransactionAsItWas) {
+TEST_P(PostgresInside, AnErrorLeavesTheTransactionAsItWas) {
   Task unique = task("one");
   unique.unique = Unique{.key = "k"};
-  Application other{url(), schema_};
-  other.run("BEGIN");
-  PostgresTransaction theirs{other.handle()};
-  EXPECT_EQ(put(unique, &theirs).put, Put::created);
+  const auto other = connect();
+  other->run("BEGIN");
+  EXPECT_EQ(put(unique, other->transaction()).put, Put::created);
   app_->run("BEGIN; SET LOCAL lock_timeout = '20ms'; INSERT INTO orders VALUES (1)");
-  PostgresTransaction ours{app_->handle()};
   unique.ref.id = "two";
-  EXPECT_THAT(refusal([&] { put(unique, &ours); }, ErrorKind::timed_out), HasSubstr("begin it again"));
-  EXPECT_EQ(put(task("three"), &ours).put, Put::created);
+  EXPECT_THAT(refusal([&] { put(unique, app_->transaction()); }, ErrorKind::timed_out),
+              HasSubstr("begin it again"));
+  EXPECT_EQ(put(task("three"), app_->transaction()).put, Put::created);
   EXPECT_EQ(app_->one("SHOW lock_timeout"), "20ms");
   EXPECT_EQ(app_->run("COMMIT"), "");
-  EXPECT_EQ(other.run("ROLLBACK"), "");
+  EXPECT_EQ(other->run("ROLLBACK"), "");
   EXPECT_EQ(app_->one("SELECT count(*) FROM orders"), "1");
   EXPECT_TRUE(get("three"));
   EXPECT_FALSE(get("one"));
@@ -217,13 +279,12 @@ TEST_F(PostgresInside, AnErrorLeavesTheTransactionAsItWas) {
 }
 
 // Why: what can't be right is said before anything is written, and harms nothing.
-TEST_F(PostgresInside, AWrongTransactionIsRefused) {
-  PostgresTransaction transaction{app_->handle()};
-  EXPECT_THAT(refusal([&] { put(task("a"), &transaction); }), HasSubstr("BEGIN"));
+TEST_P(PostgresInside, AWrongTransactionIsRefused) {
+  EXPECT_THAT(refusal([&] { put(task("a"), app_->transaction()); }), HasSubstr("BEGIN"));
   app_->run("BEGIN; SELECT 1/0");
-  EXPECT_THAT(refusal([&] { put(task("a"), &transaction); }), HasSubstr("ROLLBACK"));
+  EXPECT_THAT(refusal([&] { put(task("a"), app_->transaction()); }), HasSubstr("ROLLBACK"));
   app_->run("ROLLBACK; BEGIN READ ONLY");
-  EXPECT_THAT(refusal([&] { put(task("a"), &transaction); }), HasSubstr("read only"));
+  EXPECT_THAT(refusal([&] { put(task("a"), app_->transaction()); }), HasSubstr("read only"));
   EXPECT_EQ(app_->run("COMMIT"), "");
 
   // Another database, without tables of ours and with.
@@ -234,14 +295,13 @@ TEST_F(PostgresInside, AWrongTransactionIsRefused) {
       name;
   for (const bool with_tables : {false, true}) {
     if (with_tables) open(there + "?schema=" + schema_);
-    Application elsewhere{there};
-    elsewhere.run("CREATE TABLE IF NOT EXISTS t (x integer); BEGIN; INSERT INTO t VALUES (1)");
-    PostgresTransaction wrong{elsewhere.handle()};
-    const std::string why = refusal([&] { put(task("a"), &wrong); });
+    const auto elsewhere = connect_to(there);
+    elsewhere->run("CREATE TABLE IF NOT EXISTS t (x integer); BEGIN; INSERT INTO t VALUES (1)");
+    const std::string why = refusal([&] { put(task("a"), elsewhere->transaction()); });
     EXPECT_THAT(why, HasSubstr(name));
     EXPECT_THAT(why, HasSubstr(schema_));
-    EXPECT_EQ(elsewhere.run("COMMIT"), "");
-    EXPECT_EQ(elsewhere.one("SELECT count(*) FROM t"), with_tables ? "2" : "1");
+    EXPECT_EQ(elsewhere->run("COMMIT"), "");
+    EXPECT_EQ(elsewhere->one("SELECT count(*) FROM t"), with_tables ? "2" : "1");
   }
 
   class Other : public Transaction {
@@ -252,25 +312,23 @@ TEST_F(PostgresInside, AWrongTransactionIsRefused) {
 
 // Why: a transaction may stay open for minutes, and the queue must not. How: two of them, with everything
 // that a worker does in between, of a plain queue and of a group.
-TEST_F(PostgresInside, NobodyWaitsForAnOpenTransaction) {
+TEST_P(PostgresInside, NobodyWaitsForAnOpenTransaction) {
   put(task("before"));
   Task member = task("member 1");
   member.state = State::aggregating;
   member.group = "g";
   put(member);
-  Application second{url(), schema_};
+  const auto second = connect();
   app_->run("BEGIN");
-  second.run("BEGIN");
-  PostgresTransaction first_transaction{app_->handle()};
-  PostgresTransaction second_transaction{second.handle()};
+  second->run("BEGIN");
   const auto grouped = [&](std::string id) {
     member.ref.id = std::move(id);
     return member;
   };
-  EXPECT_EQ(put(task("one"), &first_transaction).put, Put::created);
-  EXPECT_EQ(put(grouped("member 2"), &first_transaction).put, Put::created);
-  EXPECT_EQ(put(task("two"), &second_transaction).put, Put::created);
-  EXPECT_EQ(put(grouped("member 3"), &second_transaction).put, Put::created);
+  EXPECT_EQ(put(task("one"), app_->transaction()).put, Put::created);
+  EXPECT_EQ(put(grouped("member 2"), app_->transaction()).put, Put::created);
+  EXPECT_EQ(put(task("two"), second->transaction()).put, Put::created);
+  EXPECT_EQ(put(grouped("member 3"), second->transaction()).put, Put::created);
 
   EXPECT_EQ(put(task("beside")).put, Put::created);
   EXPECT_EQ(put(grouped("member 4")).put, Put::created);
@@ -284,7 +342,7 @@ TEST_F(PostgresInside, NobodyWaitsForAnOpenTransaction) {
   EXPECT_EQ(gathered.sets[0].tasks.size(), 2U);
 
   EXPECT_EQ(app_->run("COMMIT"), "");
-  EXPECT_EQ(second.run("COMMIT"), "");
+  EXPECT_EQ(second->run("COMMIT"), "");
   EXPECT_EQ(count(State::pending), 2U);
   EXPECT_EQ(count(State::aggregating), 4U);
   sweep();
@@ -296,11 +354,10 @@ TEST_F(PostgresInside, NobodyWaitsForAnOpenTransaction) {
 }
 
 // Why: counts are exact at once, and stay so when a sweep folds the deltas in.
-TEST_F(PostgresInside, ASweepFoldsTheDeltasIn) {
-  PostgresTransaction transaction{app_->handle()};
+TEST_P(PostgresInside, ASweepFoldsTheDeltasIn) {
   for (int i = 0; i < 3; ++i) {
     app_->run("BEGIN");
-    put(task("t" + std::to_string(i)), &transaction);
+    put(task("t" + std::to_string(i)), app_->transaction());
     app_->run("COMMIT");
   }
   EXPECT_EQ(app_->one("SELECT count(*) FROM tidemill_delta"), "3");
@@ -312,13 +369,12 @@ TEST_F(PostgresInside, ASweepFoldsTheDeltasIn) {
 
 // Why: nobody may learn a name's number from a transaction that is rolled back. How: a plain INSERT makes the
 // name in it, and an enqueue beside it uses that.
-TEST_F(PostgresInside, NamesThatAreRolledBackAreForgotten) {
+TEST_P(PostgresInside, NamesThatAreRolledBackAreForgotten) {
   app_->run("BEGIN");
   EXPECT_EQ(app_->run("INSERT INTO tidemill_task (queue, kind) VALUES ('fresh', 'fresh:kind')"), "");
-  PostgresTransaction transaction{app_->handle()};
   Task one = task("one", "fresh");
   one.kind = "fresh:kind";
-  EXPECT_EQ(put(one, &transaction).put, Put::created);
+  EXPECT_EQ(put(one, app_->transaction()).put, Put::created);
   app_->run("ROLLBACK");
   put(task("taker", "other queue"));  // Would take their numbers, were they free.
   EXPECT_EQ(put(one).put, Put::created);
@@ -328,11 +384,10 @@ TEST_F(PostgresInside, NamesThatAreRolledBackAreForgotten) {
   EXPECT_THAT(claim("other queue"), ElementsAre("taker"));
 }
 
-TEST_F(PostgresInside, TheCommitWakesAWorker) {
+TEST_P(PostgresInside, TheCommitWakesAWorker) {
   const auto ids = claimed_beside([&] {
     app_->run("BEGIN");
-    PostgresTransaction transaction{app_->handle()};
-    put(task("a"), &transaction);
+    put(task("a"), app_->transaction());
     app_->run("COMMIT");
   });
   EXPECT_THAT(ids, ElementsAre("a"));
@@ -340,7 +395,7 @@ TEST_F(PostgresInside, TheCommitWakesAWorker) {
 
 // Why: any program may enqueue that speaks SQL. How: psql itself, in a transaction that is rolled back and in
 // one that is not.
-TEST_F(PostgresInside, PsqlInsertsTasksAndWakesAWorker) {
+TEST_P(PostgresInside, PsqlInsertsTasksAndWakesAWorker) {
   if (access("/usr/bin/psql", X_OK) != 0) GTEST_SKIP() << "psql is not installed; ./dev test installs it";
   const auto psql = [&](const std::string& sql) {
     tidemill::testing::Process process{{"/usr/bin/psql", url(), "-v", "ON_ERROR_STOP=1", "-c", sql}, {}};
@@ -357,5 +412,10 @@ TEST_F(PostgresInside, PsqlInsertsTasksAndWakesAWorker) {
   EXPECT_EQ(get("by hand")->payload, "hello");
   EXPECT_NE(psql("INSERT INTO " + schema_ + ".tidemill_task (payload) VALUES ('no kind')"), 0);
 }
+
+INSTANTIATE_TEST_SUITE_P(Each, PostgresInside,
+                         ::testing::Values(Library{"libpq", nullptr}, Library{"libpqxx", &pqxx_handle},
+                                           Library{"SOCI", &soci_postgres_handle}),
+                         [](const auto& its) { return std::string{its.param.name}; });
 
 }  // namespace tidemill::contract

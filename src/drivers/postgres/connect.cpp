@@ -99,7 +99,16 @@ void cancel_and_close(PGconn* connection) noexcept {
 
 Connection::Connection(const Options& options, const std::string& application_name, Deadline deadline)
     : prepares_(options.prepared), schema_(quoted(options.schema)) {
-  connect(options, application_name, deadline);
+  if (options.sessions) {
+    try {
+      session_ = options.sessions();
+      check_session();
+    } catch (const sql::Session::Refusal& refusal) {
+      throw Failure{Outcome::undone, refusal.state, refusal.what()};
+    }
+  } else {
+    connect(options, application_name, deadline);
+  }
 }
 
 Connection::Connection(pg_conn* borrowed, std::string schema)
@@ -141,6 +150,7 @@ void Connection::connect(const Options& options, const std::string& application_
 }
 
 void Connection::close(bool cancel) noexcept {
+  if (session_ && owns_) rollback();
   usable_ = false;
   if (!owns_ || connection_ == nullptr) return;
   PGconn* const connection = std::exchange(connection_, nullptr);
@@ -151,9 +161,9 @@ void Connection::close(bool cancel) noexcept {
   }
 }
 
-int Connection::server_version() const noexcept { return PQserverVersion(connection_); }
+int Connection::server_version() const noexcept { return session_ ? version_ : PQserverVersion(connection_); }
 
-int Connection::backend() const noexcept { return PQbackendPID(connection_); }
+int Connection::backend() const noexcept { return session_ ? backend_ : PQbackendPID(connection_); }
 
 Scissors::Scissors(const Connection& connection)
     : socket_(::fcntl(PQsocket(connection.handle()), F_DUPFD_CLOEXEC, 0)) {

@@ -14,8 +14,8 @@ namespace tidemill::postgres {
 
 namespace {
 
-constexpr Sql begin_sql{"BEGIN ISOLATION LEVEL READ COMMITTED"};
-constexpr Sql commit_sql{"COMMIT"};
+constexpr Sql begin_sql{begin_text};
+constexpr Sql commit_sql{commit_text};
 constexpr std::size_t value_bytes_max = 1'000'000'000;  // PostgreSQL's limit is a little higher.
 
 std::string name_of(std::string_view text, const std::vector<Type>& types) {
@@ -71,6 +71,7 @@ struct Connection::Trip {
 };
 
 std::vector<Query> Connection::send(const Batch& batch, Scope scope) {
+  if (session_) return send_by_session(batch, scope);
   const bool open = in_transaction();
   look_alive(open);
   try {
@@ -284,6 +285,7 @@ void Connection::run_script(const std::string& script) {
 }
 
 void Connection::execute(const std::string& script) {
+  if (session_) return run_by_session(script);
   look_alive(in_transaction());
   run_script(script);
 }
@@ -291,18 +293,25 @@ void Connection::execute(const std::string& script) {
 void Connection::rollback() noexcept {
   if (!usable_ || !in_transaction()) return;
   try {
-    run_script("ROLLBACK");
+    open_ = false;
+    if (session_) {
+      session_->execute("ROLLBACK");
+    } else {
+      run_script("ROLLBACK");
+    }
   } catch (const std::exception&) {
     close(false);
   }
 }
 
 bool Connection::in_transaction() const noexcept {
+  if (session_) return open_;
   const PGTransactionStatusType status = PQtransactionStatus(connection_);
   return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
 }
 
 bool Connection::transaction_failed() const noexcept {
+  if (session_) return failed_;
   return PQtransactionStatus(connection_) == PQTRANS_INERROR;
 }
 

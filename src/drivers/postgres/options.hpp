@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "drivers/sql/session.hpp"
+
 namespace tidemill::postgres {
 
 /// Which server, and how to speak to it.
@@ -16,6 +18,8 @@ struct Options {
   std::string schema = "public";  ///< What the statements call `main`.
   bool prepared = true;           ///< False: each statement is parsed each time, as some poolers want it.
   std::chrono::milliseconds connect_timeout{5000};
+  /// Somebody else's connections, in place of those that libpq would make. They are of one database.
+  sql::Sessions sessions = {};
 };
 
 /// Reads `postgres://[USER[:PASSWORD]@][HOST[:PORT][,…]][/DATABASE][?name=value&…]` or `postgresql://…`.

@@ -16,6 +16,8 @@
 #include "drivers/postgres/options.hpp"
 #include "drivers/postgres/values.hpp"
 #include "drivers/sql/deadline.hpp"
+#include "drivers/sql/session.hpp"
+#include "drivers/sql/statement.hpp"
 #include "drivers/sql/text.hpp"
 
 struct pg_conn;
@@ -35,7 +37,9 @@ using sql::Sql;
 /// Thread safety: none; one thread at a time. It outlives its connection.
 class Query {
  public:
-  explicit Query(pg_result* result) : result_(result) {}
+  /// `changes`: where the result itself doesn't say.
+  explicit Query(pg_result* result, std::optional<std::int64_t> changes = {})
+      : result_(result), changes_(changes) {}
 
   /// To the next row; false when there is none. The readers below are of the row that it came to.
   bool step() noexcept;
@@ -66,6 +70,7 @@ class Query {
   std::string_view cell(int column) const;
 
   std::unique_ptr<pg_result, Clear> result_;
+  std::optional<std::int64_t> changes_;
   int row_ = -1;
 };
 
@@ -122,6 +127,11 @@ enum class Scope : std::uint8_t {
 ///
 /// Nothing is set that outlives a transaction, so it may change its server after each, as behind PgBouncer.
 ///
+/// It may run over a connection of another library (sql::Session): each statement is then a round trip, with
+/// its parameters as literals in its text, which has neither a question mark nor a colon nor a `$`. What its
+/// answers have of bytea is told from text by the `\x` that it begins with. A deadline is looked at before a
+/// call, and doesn't end one. There is no `handle`, no Scissors and no Listener for such a connection.
+///
 /// Thread safety: none; one thread at a time.
 class Connection {
  public:
@@ -133,7 +143,11 @@ class Connection {
   /// time-outs hold, and no deadline of ours. Throws Failure if it is of no use: closed, in the middle of
   /// something, or with another client_encoding than UTF8.
   Connection(pg_conn* borrowed, std::string schema);
-  /// Closes its own connection.
+  /// The same of another library's connection: with the caller's transaction, or with none, which is then
+  /// what `in_transaction` says. Asks the server: some round trips.
+  Connection(std::unique_ptr<sql::Session> borrowed, std::string schema);
+  /// Closes its own connection. Another library's is left without an open transaction, unless it is the
+  /// caller's.
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -211,7 +225,21 @@ class Connection {
   void run_script(const std::string& script);
   void close(bool cancel) noexcept;
 
-  pg_conn* connection_ = nullptr;
+  void check_session();
+  void look_for_transaction();
+  std::vector<Query> send_by_session(const Batch& batch, Scope scope);
+  std::string text_of(const Sql& sql, const Parameters& parameters);
+  Query ask_session(const Batch::Statement& statement);
+  void run_by_session(const std::string& script);
+  [[noreturn]] void fail(const sql::Session::Refusal& refusal, std::size_t statement, bool may_commit);
+
+  pg_conn* connection_ = nullptr;  // None, if there is a session.
+  std::unique_ptr<sql::Session> session_;
+  bool open_ = false;    // A transaction, of the session.
+  bool failed_ = false;  // That of a caller.
+  int version_ = 0;
+  int backend_ = 0;
+  std::unordered_map<const Sql*, sql::Template> templates_;
   bool owns_ = true;
   bool usable_ = true;
   bool prepares_ = true;

@@ -32,6 +32,15 @@ std::int64_t number_of(Type type, std::string_view bytes) {
   }
 }
 
+/// Of an answer that came as text.
+std::int64_t number_in(std::string_view text) {
+  if (text == "t" || text == "f") return text == "t" ? 1 : 0;
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc{} && end == text.data() + text.size()) return value;
+  throw std::logic_error{"a column with \"" + std::string{text} + "\" is no integer"};
+}
+
 /// Cuts the bytes off the front.
 std::string_view take(std::string_view& bytes, std::size_t count) {
   if (count > bytes.size()) throw std::logic_error{"a column that is read as an array is none"};
@@ -77,6 +86,7 @@ bool Query::step() noexcept { return row_ < rows() && ++row_ < rows(); }
 int Query::rows() const noexcept { return PQntuples(result_.get()); }
 
 std::int64_t Query::changes() const {
+  if (changes_) return *changes_;
   const std::string_view text = PQcmdTuples(result_.get());
   std::int64_t count = 0;
   std::from_chars(text.data(), text.data() + text.size(), count);
@@ -96,7 +106,9 @@ bool Query::null(int column) const {
 }
 
 std::int64_t Query::integer(int column) const {
-  return null(column) ? 0 : number_of(static_cast<Type>(PQftype(result_.get(), column)), cell(column));
+  if (null(column)) return 0;
+  if (PQfformat(result_.get(), column) == 0) return number_in(cell(column));
+  return number_of(static_cast<Type>(PQftype(result_.get(), column)), cell(column));
 }
 
 std::optional<std::int64_t> Query::optional_integer(int column) const {

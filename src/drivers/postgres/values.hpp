@@ -166,6 +166,8 @@ class Parameters {
 
   std::span<const Place> places() const noexcept { return places_; }
   const char* data(const Place& place) const noexcept { return bytes_.data() + place.begin; }
+  /// Appends the value as it stands in a text: without question marks, colons and `$`.
+  void append_literal(std::string& out, const Place& place) const;
 
  private:
   template <class Write>

@@ -39,7 +39,7 @@ constexpr auto heard_interval = 30s;
 
 // That it is on the disk means nothing here.
 constexpr Sql no_sync{"SELECT set_config('synchronous_commit', 'off', true)"};
-constexpr Sql notify{"SELECT pg_notify($1, $2)"};
+constexpr Sql notify{"SELECT pg_notify($1, $2)::text"};
 constexpr Sql own_process{"SELECT pg_backend_pid()"};
 constexpr Sql get_signals{"SELECT value FROM main.tidemill_meta WHERE name = 'signals'"};
 // Of each queue, whether any is pending, and when the first is due; 2 is pending: stores/sql/layout.hpp.

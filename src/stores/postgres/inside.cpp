@@ -7,12 +7,14 @@
 
 #include <tidemill/error.hpp>
 #include <tidemill/postgres.hpp>
+#include <tidemill/sql.hpp>
 
 #include "stores/postgres/bell.hpp"
 #include "stores/postgres/database.hpp"
 #include "stores/postgres/enqueue.hpp"
 #include "stores/postgres/errors.hpp"
 #include "stores/postgres/schema.hpp"
+#include "stores/sql/handle.hpp"
 
 namespace tidemill::postgres_store {
 
@@ -22,9 +24,10 @@ using postgres::Failure;
 
 constexpr Sql set_savepoint{"SAVEPOINT tidemill"};
 constexpr Sql release_savepoint{"RELEASE SAVEPOINT tidemill"};
+constexpr Sql undo{"ROLLBACK TO SAVEPOINT tidemill"};
 constexpr Sql get_identity{"SELECT value FROM main.tidemill_meta WHERE name = 'identity'"};
 constexpr Sql database_name{"SELECT current_database()::text"};
-constexpr Sql notify{"SELECT pg_notify($1, $2)"};
+constexpr Sql notify{"SELECT pg_notify($1, $2)::text"};
 
 /// Undoes our part alone when it fails half-way, and leaves the caller's transaction as it was.
 class Savepoint {
@@ -35,7 +38,8 @@ class Savepoint {
   ~Savepoint() {
     if (released_ || !db_.usable()) return;
     try {
-      db_.execute("ROLLBACK TO SAVEPOINT tidemill; RELEASE SAVEPOINT tidemill");
+      db_.query(undo);
+      db_.query(release_savepoint);
     } catch (const std::exception&) {
       // The failure on its way says more.
     }
@@ -78,17 +82,17 @@ Error to_error_inside(const Failure& failure, const std::string& where) {
           theirs, where)};
 }
 
-/// The connection of a transaction that is open.
-pg_conn* connection_of(Transaction& transaction, const std::string& where) {
-  const auto* const ours = dynamic_cast<PostgresTransaction*>(&transaction);
-  if (ours != nullptr && ours->connection() != nullptr) return ours->connection();
-  throw Error{ErrorKind::invalid,
-              fmt::format("the store is {}: hand over a PostgresTransaction with a connection to it", where)};
-}
-
 postgres::Connection borrow(Transaction& transaction, const Place& place) {
   try {
-    return postgres::Connection{connection_of(transaction, place.where), place.schema};
+    if (const auto* const native = dynamic_cast<PostgresTransaction*>(&transaction);
+        native != nullptr && native->connection() != nullptr)
+      return postgres::Connection{native->connection(), place.schema};
+    if (const auto* const any = dynamic_cast<SqlTransaction*>(&transaction))
+      return postgres::Connection{sql_store::session_of(any->handle()), place.schema};
+    throw Error{ErrorKind::invalid,
+                fmt::format("the store is {}: hand over a PostgresTransaction or an SqlTransaction with a "
+                            "connection to it",
+                            place.where)};
   } catch (const Failure& failure) {
     throw Error{ErrorKind::invalid, fmt::format("the transaction is of no use: {}", failure.what())};
   }
@@ -107,9 +111,11 @@ void check_place(postgres::Connection& db, const Place& place) {
   try {
     if (read_identity(db) == place.identity) return;
   } catch (const Failure& failure) {
-    const bool missing = failure.state() == "42P01" || failure.state() == "3F000";
+    // A handle may not know the state.
+    const bool missing = failure.state() == "42P01" || failure.state() == "3F000" ||
+                         (failure.state().empty() && !failure.lost());
     if (!missing) throw;
-    db.execute("ROLLBACK TO SAVEPOINT tidemill");
+    db.query(undo);
   }
   Query row = db.query(database_name);
   refuse_place(row.step() ? std::string{row.bytes(0)} : "", place.where);

@@ -264,7 +264,7 @@ constexpr Sql set_version{
     "INSERT INTO main.tidemill_meta VALUES ('schema', $1) ON CONFLICT (name) DO UPDATE SET value = "
     "excluded.value"};
 // One lock for all schemas of a database: migrations are short and rare.
-constexpr Sql take_turn{"SELECT pg_catalog.pg_advisory_xact_lock(7815262894302)"};
+constexpr Sql take_turn{"SELECT pg_catalog.pg_advisory_xact_lock(7815262894302)::text"};
 constexpr Sql has_schema{"SELECT 1 WHERE to_regnamespace($1) IS NOT NULL"};
 
 [[noreturn]] void refuse_newer(int version, const std::string& where) {

@@ -18,7 +18,10 @@ namespace tidemill::testing {
 
 class Soci {
  public:
-  explicit Soci(soci::session& session) : session_(session) {}
+  /// Says what an error of the session's database is, as each has a class of its own for that.
+  using Details = SqlError::Details (*)(const soci::soci_error& error);
+
+  explicit Soci(soci::session& session, Details details = nullptr) : session_(session), details_(details) {}
 
   /// Rows that are all there already.
   class Cursor {
@@ -33,26 +36,42 @@ class Soci {
     std::size_t at_ = 0;
   };
 
+ private:
+  template <class F>
+  auto explained(F&& call) {
+    try {
+      return call();
+    } catch (const soci::soci_error& error) {
+      if (details_ == nullptr) throw;
+      throw SqlError{error.what(), details_(error)};
+    }
+  }
+
+ public:
   std::int64_t execute(const std::string& text, std::span<const SqlValue> values) {
-    Statement statement{session_, text, values};
-    statement.its.define_and_bind();
-    statement.its.execute(true);
-    return statement.its.get_affected_rows();
+    return explained([&] {
+      Statement statement{session_, text, values};
+      statement.its.define_and_bind();
+      statement.its.execute(true);
+      return statement.its.get_affected_rows();
+    });
   }
   Cursor query(const std::string& text, std::span<const SqlValue> values) {
-    Statement statement{session_, text, values};
-    soci::row row;
-    statement.its.exchange(soci::into(row));
-    statement.its.define_and_bind();
-    statement.its.execute(false);
-    Cursor cursor;
-    while (statement.its.fetch()) {
-      SqlRow& texts = cursor.rows_.emplace_back();
-      for (std::size_t i = 0; i < row.size(); ++i) texts.push_back(text_of(row, i));
-    }
-    return cursor;
+    return explained([&] {
+      Statement statement{session_, text, values};
+      soci::row row;
+      statement.its.exchange(soci::into(row));
+      statement.its.define_and_bind();
+      statement.its.execute(false);
+      Cursor cursor;
+      while (statement.its.fetch()) {
+        SqlRow& texts = cursor.rows_.emplace_back();
+        for (std::size_t i = 0; i < row.size(); ++i) texts.push_back(text_of(row, i));
+      }
+      return cursor;
+    });
   }
-  void ping() { session_ << "DO 0"; }
+  void ping() { query("SELECT 1", {}); }
   void close() { session_.close(); }
 
  private:
@@ -60,7 +79,8 @@ class Soci {
     Statement(soci::session& session, const std::string& text, std::span<const SqlValue> values)
         : its(session), bound(values.begin(), values.end()) {
       its.alloc();
-      its.prepare(named(text));
+      its.prepare(named(text),
+                  values.empty() ? soci::details::st_one_time_query : soci::details::st_repeatable_query);
       for (const SqlValue& value : bound) {
         if (const auto* number = std::get_if<std::int64_t>(&value)) {
           its.exchange(soci::use(*number));
@@ -106,6 +126,7 @@ class Soci {
   }
 
   soci::session& session_;
+  Details details_;
 };
 
 }  // namespace tidemill::testing

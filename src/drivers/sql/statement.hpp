@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// What is done with the texts of statements while the program runs.
+namespace tidemill::sql {
+
+/// A text without its parameters, which are `$1`, `$2` …
+struct Template {
+  struct Part {
+    std::string text;       ///< What comes before the parameter.
+    std::size_t parameter;  ///< From 0.
+  };
+  std::vector<Part> parts = {};
+  std::string end = {};
+  std::size_t parameters = 0;
+  bool has_rows = false;  ///< The answer is rows, and not how many were changed.
+};
+Template cut(std::string_view text);
+
+/// Writes each `x::bigint[]` as `CAST(x AS bigint[])`: for those who take a colon for something else. `x` is
+/// a name, a parameter, a literal, a call or something in parentheses.
+std::string without_colons(std::string_view text);
+
+/// The digits of the bytes.
+void append_hex(std::string& out, std::string_view bytes);
+
+/// The text as bytes and back, for answers: "\x6162" becomes "ab".
+std::string from_hex(std::string_view digits);
+
+}  // namespace tidemill::sql

@@ -1,0 +1,67 @@
+#include "handles.hpp"
+
+#include <memory>
+
+#include "drivers/postgres/options.hpp"
+
+#if __has_include(<pqxx/pqxx>)
+#include "pqxx.hpp"
+#endif
+#if __has_include(<soci/soci.h>)
+#include <soci/postgresql/soci-postgresql.h>
+
+#include "soci.hpp"
+#endif
+
+namespace tidemill::contract {
+
+#if __has_include(<pqxx/pqxx>)
+SqlHandle pqxx_handle(const std::string& url) {
+  struct Owner {
+    explicit Owner(const std::string& its_url) : connection(its_url), calls(connection), adapter(calls) {}
+    pqxx::connection connection;
+    pqxx::nontransaction calls;
+    testing::Pqxx adapter;
+  };
+  const auto owner = std::make_shared<Owner>(url);
+  return SqlHandle::share(std::shared_ptr<testing::Pqxx>{owner, &owner->adapter});
+}
+#else
+SqlHandle pqxx_handle(const std::string&) { return {}; }
+#endif
+
+#if __has_include(<soci/soci.h>)
+namespace {
+
+SqlHandle soci_handle(const soci::backend_factory& backend, const std::string& options,
+                      testing::Soci::Details details) {
+  struct Owner {
+    Owner(const soci::backend_factory& its, const std::string& its_options,
+          testing::Soci::Details its_details)
+        : session(its, its_options), adapter(session, its_details) {}
+    soci::session session;
+    testing::Soci adapter;
+  };
+  const auto owner = std::make_shared<Owner>(backend, options, details);
+  return SqlHandle::share(std::shared_ptr<testing::Soci>{owner, &owner->adapter});
+}
+
+SqlError::Details postgres_details(const soci::soci_error& error) {
+  SqlError::Details known{.lost = error.get_error_category() == soci::soci_error::connection_error};
+  if (const auto* const its = dynamic_cast<const soci::postgresql_soci_error*>(&error))
+    known.state = its->sqlstate();
+  return known;
+}
+
+}  // namespace
+
+SqlHandle soci_postgres_handle(const std::string& url) {
+  std::string options;
+  for (const auto& [name, value] : postgres::parse_url(url).parameters) options += name + "=" + value + " ";
+  return soci_handle(soci::postgresql, options, &postgres_details);
+}
+#else
+SqlHandle soci_postgres_handle(const std::string&) { return {}; }
+#endif
+
+}  // namespace tidemill::contract

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+
+#include <tidemill/sql.hpp>
+
+/// Connections of other libraries, such as applications have them. Each call makes one, which ends with its
+/// handle. An empty handle: the library is not installed.
+namespace tidemill::contract {
+
+SqlHandle pqxx_handle(const std::string& url);
+SqlHandle soci_postgres_handle(const std::string& url);
+
+/// The first line of a test that needs the connection.
+#define TIDEMILL_NEEDS_HANDLE(handle)                                                            \
+  do {                                                                                           \
+    if (!(handle)) GTEST_SKIP() << "libpqxx or SOCI is not installed; ./dev test installs them"; \
+  } while (false)
+
+}  // namespace tidemill::contract
