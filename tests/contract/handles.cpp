@@ -2,13 +2,18 @@
 
 #include <memory>
 
+#include <fmt/format.h>
+
+#include "drivers/mysql/options.hpp"
 #include "drivers/postgres/options.hpp"
 
 #if __has_include(<pqxx/pqxx>)
 #include "pqxx.hpp"
 #endif
 #if __has_include(<soci/soci.h>)
+#include <soci/mysql/soci-mysql.h>
 #include <soci/postgresql/soci-postgresql.h>
+#include <soci/sqlite3/soci-sqlite3.h>
 
 #include "soci.hpp"
 #endif
@@ -53,7 +58,29 @@ SqlError::Details postgres_details(const soci::soci_error& error) {
   return known;
 }
 
+SqlError::Details mysql_details(const soci::soci_error& error) {
+  const auto* const its = dynamic_cast<const soci::mysql_soci_error*>(&error);
+  return {.number = its != nullptr ? static_cast<int>(its->err_num_) : 0};
+}
+
+SqlError::Details sqlite_details(const soci::soci_error& error) {
+  const auto* const its = dynamic_cast<const soci::sqlite3_soci_error*>(&error);
+  return {.number = its != nullptr ? its->result() : 0};
+}
+
 }  // namespace
+
+SqlHandle soci_mysql_handle(const std::string& url) {
+  const mysql::Options its = mysql::parse_url(url);
+  return soci_handle(soci::mysql,
+                     fmt::format("host={} port={} user={} db={} charset=utf8mb4", its.host, its.port,
+                                 its.user, its.database),
+                     &mysql_details);
+}
+
+SqlHandle soci_sqlite_handle(const std::string& path) {
+  return soci_handle(soci::sqlite3, "dbname=" + path, &sqlite_details);
+}
 
 SqlHandle soci_postgres_handle(const std::string& url) {
   std::string options;
@@ -62,6 +89,8 @@ SqlHandle soci_postgres_handle(const std::string& url) {
 }
 #else
 SqlHandle soci_postgres_handle(const std::string&) { return {}; }
+SqlHandle soci_mysql_handle(const std::string&) { return {}; }
+SqlHandle soci_sqlite_handle(const std::string&) { return {}; }
 #endif
 
 }  // namespace tidemill::contract

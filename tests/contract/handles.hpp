@@ -10,6 +10,8 @@ namespace tidemill::contract {
 
 SqlHandle pqxx_handle(const std::string& url);
 SqlHandle soci_postgres_handle(const std::string& url);
+SqlHandle soci_mysql_handle(const std::string& url);
+SqlHandle soci_sqlite_handle(const std::string& path);
 
 /// The first line of a test that needs the connection.
 #define TIDEMILL_NEEDS_HANDLE(handle)                                                            \

@@ -18,7 +18,9 @@
 #include <tidemill/mysql.hpp>
 #include <tidemill/store.hpp>
 
+#include "application.hpp"
 #include "contract/contract.hpp"
+#include "handles.hpp"
 #include "mysql_server.hpp"
 #include "process.hpp"
 
@@ -31,20 +33,18 @@ using ::testing::UnorderedElementsAre;
 
 namespace {
 
-/// A connection such as any program has that knows nothing of Tidemill.
-class Application {
+class OnLibmariadb : public Application {
  public:
-  explicit Application(const std::string& database = "test") : db_(mysql_init(nullptr), &mysql_close) {
+  OnLibmariadb() : db_(mysql_init(nullptr), &mysql_close), transaction_(db_.get()) {
     mysql_options(db_.get(), MYSQL_SET_CHARSET_NAME, "utf8mb4");
     const unsigned int tcp = MYSQL_PROTOCOL_TCP;
     mysql_options(db_.get(), MYSQL_OPT_PROTOCOL, &tcp);
-    EXPECT_NE(mysql_real_connect(db_.get(), "127.0.0.1", "root", "", database.c_str(),
+    EXPECT_NE(mysql_real_connect(db_.get(), "127.0.0.1", "root", "", "test",
                                  tidemill::testing::shared_mysql().port(), nullptr, CLIENT_MULTI_STATEMENTS),
               nullptr)
         << mysql_error(db_.get());
   }
-  /// The error's text; empty: there was none.
-  std::string run(const std::string& sql) {
+  std::string run(const std::string& sql) override {
     if (mysql_query(db_.get(), sql.c_str()) != 0) return mysql_error(db_.get());
     for (;;) {
       mysql_free_result(mysql_store_result(db_.get()));
@@ -52,8 +52,7 @@ class Application {
       if (next != 0) return next > 0 ? mysql_error(db_.get()) : "";
     }
   }
-  /// The first column of all rows.
-  std::vector<std::string> rows(const std::string& sql) {
+  std::vector<std::string> rows(const std::string& sql) override {
     EXPECT_EQ(mysql_query(db_.get(), sql.c_str()), 0) << sql << ": " << mysql_error(db_.get());
     const std::unique_ptr<MYSQL_RES, decltype(&mysql_free_result)> result{mysql_store_result(db_.get()),
                                                                           &mysql_free_result};
@@ -61,31 +60,33 @@ class Application {
     while (MYSQL_ROW row = mysql_fetch_row(result.get())) fields.emplace_back(row[0]);
     return fields;
   }
-  std::string one(const std::string& sql) {
-    const auto fields = rows(sql);
-    return fields.size() == 1 ? fields[0] : "not one row";
-  }
-  MYSQL* handle() const { return db_.get(); }
+  Transaction* transaction() override { return &transaction_; }
 
  private:
   std::unique_ptr<MYSQL, decltype(&mysql_close)> db_;
+  MysqlTransaction transaction_;
 };
 
 }  // namespace
 
-class MysqlInside : public ::testing::Test {
+class MysqlInside : public ::testing::TestWithParam<Library> {
  protected:
   void SetUp() override {
     TIDEMILL_NEEDS_MYSQL();
+    if (GetParam().connect != nullptr) TIDEMILL_NEEDS_HANDLE(GetParam().connect(url()));
     static int count = 0;
     prefix_ = "inside" + std::to_string(++count) + "_";
     store_ = open(url("prefix=" + prefix_));
-    app_.emplace();
+    app_ = connect();
     app_->run("DROP TABLE IF EXISTS orders; CREATE TABLE orders (id INT PRIMARY KEY)");
   }
 
   static std::string url(const std::string& query = {}) {
     return tidemill::testing::shared_mysql().url(query);
+  }
+  static std::unique_ptr<Application> connect() {
+    if (GetParam().connect == nullptr) return std::make_unique<OnLibmariadb>();
+    return std::make_unique<OnHandle>(GetParam().connect(url()));
   }
   /// As long as a test waits that must not wait.
   Call call(std::chrono::milliseconds patience = 10s) {
@@ -153,16 +154,15 @@ class MysqlInside : public ::testing::Test {
 
   std::string prefix_;
   std::unique_ptr<Store> store_;
-  std::optional<Application> app_;
+  std::unique_ptr<Application> app_;
 };
 
 // Why: the task exists if and only if the caller's rows do. How: commit and roll back, each with names that
 // are new, and use the same names again.
-TEST_F(MysqlInside, ATaskSharesTheFateOfTheTransaction) {
-  MysqlTransaction transaction{app_->handle()};
+TEST_P(MysqlInside, ATaskSharesTheFateOfTheTransaction) {
   app_->run("BEGIN; INSERT INTO orders VALUES (1)");
-  EXPECT_EQ(put(task("a", "new queue"), &transaction).put, Put::created);
-  EXPECT_EQ(put(task("a", "new queue"), &transaction).put, Put::exists);
+  EXPECT_EQ(put(task("a", "new queue"), app_->transaction()).put, Put::created);
+  EXPECT_EQ(put(task("a", "new queue"), app_->transaction()).put, Put::exists);
   EXPECT_FALSE(get("a", "new queue"));
   app_->run("ROLLBACK");
   EXPECT_FALSE(get("a", "new queue"));
@@ -170,7 +170,7 @@ TEST_F(MysqlInside, ATaskSharesTheFateOfTheTransaction) {
 
   EXPECT_EQ(put(task("b", "another")).put, Put::created);
   app_->run("BEGIN; INSERT INTO orders VALUES (2)");
-  EXPECT_EQ(put(task("a", "new queue"), &transaction).put, Put::created);
+  EXPECT_EQ(put(task("a", "new queue"), app_->transaction()).put, Put::created);
   EXPECT_EQ(app_->run("COMMIT"), "");
   EXPECT_TRUE(get("a", "new queue"));
   EXPECT_EQ(count(State::pending, "new queue"), 1U);
@@ -180,20 +180,19 @@ TEST_F(MysqlInside, ATaskSharesTheFateOfTheTransaction) {
 }
 
 // Why: an expected conflict must not abort the caller's transaction.
-TEST_F(MysqlInside, AConflictLeavesTheTransactionWhole) {
+TEST_P(MysqlInside, AConflictLeavesTheTransactionWhole) {
   Task holder = task("holder");
   holder.unique = Unique{.key = "k"};
   put(holder);
   app_->run("BEGIN; INSERT INTO orders VALUES (1)");
-  MysqlTransaction transaction{app_->handle()};
   Task second = task("second");
   second.unique = Unique{.key = "k", .on_conflict = OnConflict::reject};
-  const Enqueued answer = put(second, &transaction);
+  const Enqueued answer = put(second, app_->transaction());
   EXPECT_EQ(answer.put, Put::exists);
   EXPECT_EQ(answer.id, "holder");
-  EXPECT_EQ(put(task("holder"), &transaction).put, Put::exists);
+  EXPECT_EQ(put(task("holder"), app_->transaction()).put, Put::exists);
   second.unique->key = "free";
-  EXPECT_EQ(put(second, &transaction).put, Put::created);
+  EXPECT_EQ(put(second, app_->transaction()).put, Put::created);
   EXPECT_EQ(app_->run("COMMIT"), "");
   EXPECT_EQ(app_->one("SELECT count(*) FROM orders"), "1");
   EXPECT_TRUE(get("second"));
@@ -202,20 +201,18 @@ TEST_F(MysqlInside, AConflictLeavesTheTransactionWhole) {
 
 // Why: an error of ours is not the caller's. How: another session holds the unique key, and the caller's
 // patience ends.
-TEST_F(MysqlInside, AnErrorLeavesTheTransactionAsItWas) {
+TEST_P(MysqlInside, AnErrorLeavesTheTransactionAsItWas) {
   Task unique = task("one");
   unique.unique = Unique{.key = "k"};
-  Application other;
-  other.run("BEGIN");
-  MysqlTransaction theirs{other.handle()};
-  EXPECT_EQ(put(unique, &theirs).put, Put::created);
+  const auto other = connect();
+  other->run("BEGIN");
+  EXPECT_EQ(put(unique, other->transaction()).put, Put::created);
   app_->run("SET innodb_lock_wait_timeout = 1; BEGIN; INSERT INTO orders VALUES (1)");
-  MysqlTransaction ours{app_->handle()};
   unique.ref.id = "two";
-  EXPECT_THAT(refusal([&] { put(unique, &ours); }, ErrorKind::timed_out), HasSubstr("begin it again"));
-  EXPECT_EQ(put(task("three"), &ours).put, Put::created);
+  EXPECT_THAT(refusal([&] { put(unique, app_->transaction()); }, ErrorKind::timed_out), HasSubstr("begin it again"));
+  EXPECT_EQ(put(task("three"), app_->transaction()).put, Put::created);
   EXPECT_EQ(app_->run("COMMIT"), "");
-  EXPECT_EQ(other.run("ROLLBACK"), "");
+  EXPECT_EQ(other->run("ROLLBACK"), "");
   EXPECT_EQ(app_->one("SELECT count(*) FROM orders"), "1");
   EXPECT_TRUE(get("three"));
   EXPECT_FALSE(get("one"));
@@ -223,11 +220,10 @@ TEST_F(MysqlInside, AnErrorLeavesTheTransactionAsItWas) {
 }
 
 // Why: what can't be right is said before anything is written, and harms nothing.
-TEST_F(MysqlInside, AWrongTransactionIsRefused) {
-  MysqlTransaction transaction{app_->handle()};
-  EXPECT_THAT(refusal([&] { put(task("a"), &transaction); }), HasSubstr("BEGIN"));
+TEST_P(MysqlInside, AWrongTransactionIsRefused) {
+  EXPECT_THAT(refusal([&] { put(task("a"), app_->transaction()); }), HasSubstr("BEGIN"));
   app_->run("START TRANSACTION READ ONLY");
-  EXPECT_THAT(refusal([&] { put(task("a"), &transaction); }), HasSubstr("read only"));
+  EXPECT_THAT(refusal([&] { put(task("a"), app_->transaction()); }), HasSubstr("read only"));
   EXPECT_EQ(app_->run("COMMIT"), "");
 
   class Other : public Transaction {
@@ -238,25 +234,23 @@ TEST_F(MysqlInside, AWrongTransactionIsRefused) {
 
 // Why: a transaction may stay open for minutes, and the queue must not. How: two of them, with everything
 // that a worker does in between, of a plain queue and of a group.
-TEST_F(MysqlInside, NobodyWaitsForAnOpenTransaction) {
+TEST_P(MysqlInside, NobodyWaitsForAnOpenTransaction) {
   put(task("before"));
   Task member = task("member 1");
   member.state = State::aggregating;
   member.group = "g";
   put(member);
-  Application second;
+  const auto second = connect();
   app_->run("BEGIN");
-  second.run("BEGIN");
-  MysqlTransaction first_transaction{app_->handle()};
-  MysqlTransaction second_transaction{second.handle()};
+  second->run("BEGIN");
   const auto grouped = [&](std::string id) {
     member.ref.id = std::move(id);
     return member;
   };
-  EXPECT_EQ(put(task("one"), &first_transaction).put, Put::created);
-  EXPECT_EQ(put(grouped("member 2"), &first_transaction).put, Put::created);
-  EXPECT_EQ(put(task("two"), &second_transaction).put, Put::created);
-  EXPECT_EQ(put(grouped("member 3"), &second_transaction).put, Put::created);
+  EXPECT_EQ(put(task("one"), app_->transaction()).put, Put::created);
+  EXPECT_EQ(put(grouped("member 2"), app_->transaction()).put, Put::created);
+  EXPECT_EQ(put(task("two"), second->transaction()).put, Put::created);
+  EXPECT_EQ(put(grouped("member 3"), second->transaction()).put, Put::created);
 
   EXPECT_EQ(put(task("beside")).put, Put::created);
   EXPECT_EQ(put(grouped("member 4")).put, Put::created);
@@ -270,7 +264,7 @@ TEST_F(MysqlInside, NobodyWaitsForAnOpenTransaction) {
   EXPECT_EQ(gathered.sets[0].tasks.size(), 2U);
 
   EXPECT_EQ(app_->run("COMMIT"), "");
-  EXPECT_EQ(second.run("COMMIT"), "");
+  EXPECT_EQ(second->run("COMMIT"), "");
   EXPECT_EQ(count(State::pending), 2U);
   EXPECT_EQ(count(State::aggregating), 4U);
   sweep();
@@ -283,29 +277,27 @@ TEST_F(MysqlInside, NobodyWaitsForAnOpenTransaction) {
 
 // Why: the caller's transaction sees others' rows as they were when it began, and a unique key that was taken
 // since is taken all the same.
-TEST_F(MysqlInside, AKeyThatWasTakenSinceTheTransactionBeganIsSeen) {
+TEST_P(MysqlInside, AKeyThatWasTakenSinceTheTransactionBeganIsSeen) {
   put(task("first"));
   app_->run("START TRANSACTION WITH CONSISTENT SNAPSHOT");
   Task keyed = task("theirs");
   keyed.unique = Unique{.key = "k"};
   EXPECT_EQ(put(keyed).put, Put::created);
-  MysqlTransaction transaction{app_->handle()};
   keyed.ref.id = "ours";
-  const Enqueued answer = put(keyed, &transaction);
+  const Enqueued answer = put(keyed, app_->transaction());
   EXPECT_EQ(answer.put, Put::exists);
   EXPECT_EQ(answer.id, "theirs");
-  EXPECT_EQ(put(task("theirs"), &transaction).put, Put::exists);
-  EXPECT_EQ(put(task("another"), &transaction).put, Put::created);
+  EXPECT_EQ(put(task("theirs"), app_->transaction()).put, Put::exists);
+  EXPECT_EQ(put(task("another"), app_->transaction()).put, Put::created);
   EXPECT_EQ(app_->run("COMMIT"), "");
   EXPECT_THAT(claim(), UnorderedElementsAre("first", "theirs", "another"));
 }
 
 // Why: counts are exact at once, and stay so when a sweep folds the deltas in.
-TEST_F(MysqlInside, ASweepFoldsTheDeltasIn) {
-  MysqlTransaction transaction{app_->handle()};
+TEST_P(MysqlInside, ASweepFoldsTheDeltasIn) {
   for (int i = 0; i < 3; ++i) {
     app_->run("BEGIN");
-    put(task("t" + std::to_string(i)), &transaction);
+    put(task("t" + std::to_string(i)), app_->transaction());
     app_->run("COMMIT");
   }
   EXPECT_EQ(app_->one("SELECT COUNT(*) FROM " + prefix_ + "delta"), "3");
@@ -315,11 +307,10 @@ TEST_F(MysqlInside, ASweepFoldsTheDeltasIn) {
   EXPECT_EQ(count(State::pending), 3U);
 }
 
-TEST_F(MysqlInside, TheCommitWakesAWorker) {
+TEST_P(MysqlInside, TheCommitWakesAWorker) {
   const auto ids = claimed_beside([&] {
     app_->run("BEGIN");
-    MysqlTransaction transaction{app_->handle()};
-    put(task("a"), &transaction);
+    put(task("a"), app_->transaction());
     app_->run("COMMIT");
   });
   EXPECT_THAT(ids, ElementsAre("a"));
@@ -327,19 +318,17 @@ TEST_F(MysqlInside, TheCommitWakesAWorker) {
 
 // Why: the server rolls back all of a transaction that meets a deadlock, and then nothing of it may be
 // written. How: two transactions, each of which wants the key that the other has.
-TEST_F(MysqlInside, ADeadlockIsToldAndLeavesNothing) {
+TEST_P(MysqlInside, ADeadlockIsToldAndLeavesNothing) {
   const auto keyed = [](std::string id, std::string key) {
     Task one = task(std::move(id));
     one.unique = Unique{.key = std::move(key)};
     return one;
   };
-  Application second;
+  const auto second = connect();
   app_->run("BEGIN");
-  second.run("BEGIN; INSERT INTO orders VALUES (1), (2), (3)");
-  MysqlTransaction ours{app_->handle()};
-  MysqlTransaction theirs{second.handle()};
-  EXPECT_EQ(put(keyed("a", "k1"), &ours).put, Put::created);
-  EXPECT_EQ(put(keyed("b", "k2"), &theirs).put, Put::created);
+  second->run("BEGIN; INSERT INTO orders VALUES (1), (2), (3)");
+  EXPECT_EQ(put(keyed("a", "k1"), app_->transaction()).put, Put::created);
+  EXPECT_EQ(put(keyed("b", "k2"), second->transaction()).put, Put::created);
   std::optional<Error> failed[2];
   const auto wants = [&](std::string id, std::string key, Transaction& transaction,
                          std::optional<Error>& error) {
@@ -351,22 +340,22 @@ TEST_F(MysqlInside, ADeadlockIsToldAndLeavesNothing) {
   };
   {
     const std::jthread beside{[&] {
-      wants("c", "k1", theirs, failed[1]);
-      if (failed[1]) second.run("ROLLBACK");
+      wants("c", "k1", *second->transaction(), failed[1]);
+      if (failed[1]) second->run("ROLLBACK");
     }};
-    wants("d", "k2", ours, failed[0]);
+    wants("d", "k2", *app_->transaction(), failed[0]);
     app_->run("ROLLBACK");
   }
   ASSERT_TRUE(failed[0] || failed[1]);
   EXPECT_THAT((failed[0] ? failed[0] : failed[1])->what(), HasSubstr("begin it again"));
-  second.run("ROLLBACK");
+  second->run("ROLLBACK");
   for (const char* const id : {"a", "b", "c", "d"}) EXPECT_FALSE(get(id)) << id;
   EXPECT_EQ(count(State::pending), 0U);
 }
 
 // Why: any program may enqueue that speaks SQL. How: a plain INSERT, in a transaction that is rolled back and
 // in one that is not.
-TEST_F(MysqlInside, APlainInsertWakesAWorker) {
+TEST_P(MysqlInside, APlainInsertWakesAWorker) {
   const std::string insert =
       "INSERT INTO " + prefix_ + "task (queue, id, kind, payload) VALUES ('q', 'by hand', 'k', 'hello')";
   EXPECT_EQ(app_->run("BEGIN; " + insert + "; ROLLBACK"), "");
@@ -376,5 +365,10 @@ TEST_F(MysqlInside, APlainInsertWakesAWorker) {
   ASSERT_TRUE(get("by hand"));
   EXPECT_EQ(get("by hand")->payload, "hello");
 }
+
+INSTANTIATE_TEST_SUITE_P(Each, MysqlInside,
+                         ::testing::Values(Library{"libmariadb", nullptr},
+                                           Library{"SOCI", &soci_mysql_handle}),
+                         &library_name);
 
 }  // namespace tidemill::contract

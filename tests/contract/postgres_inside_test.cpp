@@ -21,6 +21,7 @@
 #include <tidemill/sql.hpp>
 #include <tidemill/store.hpp>
 
+#include "application.hpp"
 #include "contract/contract.hpp"
 #include "handles.hpp"
 #include "postgres_server.hpp"
@@ -34,25 +35,6 @@ using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
 
 namespace {
-
-/// A connection such as any program has that knows nothing of Tidemill.
-class Application {
- public:
-  Application() = default;
-  Application(const Application&) = delete;
-  Application& operator=(const Application&) = delete;
-  virtual ~Application() = default;
-  /// The error's text; empty: there was none.
-  virtual std::string run(const std::string& sql) = 0;
-  /// The first column of all rows.
-  virtual std::vector<std::string> rows(const std::string& sql) = 0;
-  virtual Transaction* transaction() = 0;
-
-  std::string one(const std::string& sql) {
-    const auto fields = rows(sql);
-    return fields.size() == 1 ? fields[0] : "not one row";
-  }
-};
 
 class OnLibpq : public Application {
  public:
@@ -78,40 +60,6 @@ class OnLibpq : public Application {
   using Result = std::unique_ptr<PGresult, decltype(&PQclear)>;
   std::unique_ptr<PGconn, decltype(&PQfinish)> db_;
   PostgresTransaction transaction_;
-};
-
-/// On a connection of another library, where statements go one by one.
-class OnHandle : public Application {
- public:
-  explicit OnHandle(SqlHandle handle) : handle_(std::move(handle)), transaction_(handle_) {}
-  std::string run(const std::string& sql) override {
-    try {
-      for (std::size_t begin = 0; begin < sql.size();) {
-        const std::size_t end = std::min(sql.find(';', begin), sql.size());
-        handle_.execute(sql.substr(begin, end - begin));
-        begin = end + 1;
-      }
-      return {};
-    } catch (const Error& error) {
-      return error.what();
-    }
-  }
-  std::vector<std::string> rows(const std::string& sql) override {
-    std::vector<std::string> fields;
-    for (SqlRow& row : handle_.query(sql)) fields.push_back(row.at(0).value_or("NULL"));
-    return fields;
-  }
-  Transaction* transaction() override { return &transaction_; }
-
- private:
-  SqlHandle handle_;
-  SqlTransaction transaction_;
-};
-
-/// Whose connection it is.
-struct Library {
-  const char* name;
-  SqlHandle (*connect)(const std::string& url);  ///< Null: libpq's.
 };
 
 }  // namespace
@@ -416,6 +364,6 @@ TEST_P(PostgresInside, PsqlInsertsTasksAndWakesAWorker) {
 INSTANTIATE_TEST_SUITE_P(Each, PostgresInside,
                          ::testing::Values(Library{"libpq", nullptr}, Library{"libpqxx", &pqxx_handle},
                                            Library{"SOCI", &soci_postgres_handle}),
-                         [](const auto& its) { return std::string{its.param.name}; });
+                         &library_name);
 
 }  // namespace tidemill::contract

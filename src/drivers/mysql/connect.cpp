@@ -65,6 +65,15 @@ void set_options(MYSQL* connection, const Options& options, const std::string& a
 
 Connection::Connection(const Options& options, const std::string& application_name, Deadline deadline)
     : options_(options), main_(options.prefix) {
+  if (options.sessions) {
+    try {
+      session_ = options.sessions();
+      check_session();
+    } catch (const sql::Session::Refusal& refusal) {
+      throw Failure{Outcome::undone, static_cast<unsigned>(refusal.number), refusal.state, refusal.what()};
+    }
+    return;
+  }
   deadline_ = std::min(deadline, std::chrono::steady_clock::now() + options.connect_timeout);
   try {
     connect(application_name);
@@ -161,6 +170,7 @@ int Connection::until_ready(int wanted) {
 }
 
 void Connection::close(bool kill) noexcept {
+  if (session_ && owns_ && open_) rollback();
   usable_ = false;
   if (!owns_ || connection_ == nullptr) return;
   if (kill) kill_from_aside();
@@ -191,9 +201,11 @@ void Connection::kill_from_aside() noexcept {
   }
 }
 
-unsigned long Connection::server_version() const noexcept { return mysql_get_server_version(connection_); }
+unsigned long Connection::server_version() const noexcept {
+  return session_ ? version_ : mysql_get_server_version(connection_);
+}
 
-unsigned long Connection::id() const noexcept { return mysql_thread_id(connection_); }
+unsigned long Connection::id() const noexcept { return session_ ? id_ : mysql_thread_id(connection_); }
 
 void close_borrowed(st_mysql* connection) noexcept { mysql_close(connection); }
 

@@ -11,21 +11,13 @@
 #include <fmt/format.h>
 
 #include "drivers/mysql/mysql.hpp"
+#include "drivers/mysql/text.hpp"
 
 namespace tidemill::mysql {
 
 namespace {
 
-constexpr std::string_view begin_text = "START TRANSACTION";
-constexpr std::string_view commit_text = "COMMIT";
 constexpr unsigned text_too_long = 1153;  // ER_NET_PACKET_TOO_LARGE
-
-/// The server says so before it ends the connection: it shuts down, the connection was killed, it can't read
-/// what comes, or has waited too long for it.
-bool ends_connection(unsigned number) {
-  constexpr std::array<unsigned, 9> numbers{1053, 1153, 1156, 1157, 1158, 1159, 1160, 1927, 4031};
-  return is_of_library(number) || std::find(numbers.begin(), numbers.end(), number) != numbers.end();
-}
 
 /// The server has closed, whatever it may have said before.
 bool closed_by_peer(MYSQL* connection) {
@@ -52,18 +44,12 @@ struct Connection::Trip {
 };
 
 std::vector<Query> Connection::send(const Batch& batch, Scope scope) {
+  if (session_) return send_by_session(batch, scope);
   look_alive();
   Trip trip = plan(batch, scope);
   const bool open = (status() & SERVER_STATUS_IN_TRANS) != 0;
   try {
-    for (const Item& item : trip.items) {
-      if (item.bytes < text_bytes_max_) continue;
-      Failure failure{Outcome::refused, text_too_long, "08S01",
-                      fmt::format("a statement has {} bytes; the server's max_allowed_packet is {}",
-                                  item.bytes, text_bytes_max_)};
-      failure.statement_ = item.statement;
-      throw failure;
-    }
+    for (const Item& item : trip.items) check_size(item.bytes, item.statement);
     if (together_ && trip.text.size() < text_bytes_max_) {
       exchange(trip, 0, trip.items.size());
     } else {
@@ -74,6 +60,15 @@ std::vector<Query> Connection::send(const Batch& batch, Scope scope) {
     throw;
   }
   return std::move(trip.answers);
+}
+
+void Connection::check_size(std::size_t bytes, std::size_t statement) const {
+  if (bytes < text_bytes_max_) return;
+  Failure failure{Outcome::refused, text_too_long, "08S01",
+                  fmt::format("a statement has {} bytes; the server's max_allowed_packet is {}", bytes,
+                              text_bytes_max_)};
+  failure.statement_ = statement;
+  throw failure;
 }
 
 /// Before anything is sent. What it throws leaves nothing in doubt.
@@ -89,34 +84,20 @@ void Connection::look_alive() {
   throw Failure{Outcome::undone, 0, {}, "the server has closed the connection"};
 }
 
-const Connection::Template& Connection::template_of(const Sql& sql) {
-  if (const auto found = templates_.find(&sql); found != templates_.end()) return found->second;
-  const std::string text = sql::with_main(sql.text, main_);
-  Template parsed;
-  std::string part;
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    std::size_t number = 0;
-    const auto [end, error] = std::from_chars(text.data() + at + 1, text.data() + text.size(), number);
-    if (text[at] != '$' || error != std::errc{} || number == 0) {
-      part += text[at];
-      continue;
-    }
-    parsed.parts.push_back({.text = std::exchange(part, {}), .parameter = number - 1});
-    parsed.parameters = std::max(parsed.parameters, number);
-    at = static_cast<std::size_t>(end - text.data()) - 1;
-  }
-  parsed.end = std::move(part);
-  return templates_.emplace(&sql, std::move(parsed)).first->second;
+const sql::Template& Connection::template_of(const Sql& sql) {
+  const auto [found, fresh] = templates_.try_emplace(&sql);
+  if (fresh) found->second = sql::cut(sql::with_main(sql.text, main_));
+  return found->second;
 }
 
 void Connection::append_statement(std::string& text, const Batch::Statement& statement) {
-  const Template& its = template_of(*statement.sql);
+  const sql::Template& its = template_of(*statement.sql);
   const std::span<const Parameters::Place> places = statement.parameters.places();
   if (its.parameters != places.size()) {
     throw std::logic_error{fmt::format("{} arguments for the {} parameters of: {}", places.size(),
                                        its.parameters, statement.sql->text)};
   }
-  for (const Template::Part& part : its.parts) {
+  for (const sql::Template::Part& part : its.parts) {
     text += part.text;
     statement.parameters.append_to(text, places[part.parameter], mariadb_);
   }
@@ -222,6 +203,7 @@ void Connection::clean_up(bool begins, bool was_open) noexcept {
 }
 
 void Connection::execute(const std::string& script) {
+  if (session_) return run_by_session(script);
   look_alive();
   bool ok = ask(sql::with_main(script, main_)) && take();
   while (ok && mysql_more_results(connection_) != 0) ok = next() && take();
@@ -238,7 +220,16 @@ void Connection::execute(const std::string& script) {
 void Connection::rollback() noexcept {
   if (!usable_ || !in_transaction()) return;
   transaction_failed_ = false;
-  if (!ask("ROLLBACK")) close(gave_up_);
+  if (!session_) {
+    if (!ask("ROLLBACK")) close(gave_up_);
+    return;
+  }
+  open_ = false;
+  try {
+    session_->execute("ROLLBACK");
+  } catch (const std::exception&) {
+    close(false);
+  }
 }
 
 unsigned Connection::status() const noexcept {
@@ -248,6 +239,7 @@ unsigned Connection::status() const noexcept {
 }
 
 bool Connection::in_transaction() const noexcept {
+  if (session_) return usable_ && open_;
   const unsigned flags = status();
   return usable_ && ((flags & SERVER_STATUS_IN_TRANS) != 0 || (flags & SERVER_STATUS_AUTOCOMMIT) == 0);
 }

@@ -15,6 +15,13 @@ inline bool is_of_library(unsigned number) noexcept {
   return (number >= 2000 && number < 3000) || (number >= 5000 && number < 6000);
 }
 
+/// Whether the server or the library says with it that the connection has ended: the server shuts down, the
+/// connection was killed, it can't read what comes, or has waited too long for it.
+inline bool ends_connection(unsigned number) noexcept {
+  constexpr unsigned numbers[] = {1053, 1153, 1156, 1157, 1158, 1159, 1160, 1927, 4031};
+  return is_of_library(number) || std::find(std::begin(numbers), std::end(numbers), number) != std::end(numbers);
+}
+
 /// What is known of the writes of a call that failed.
 enum class Outcome : std::uint8_t {
   refused,  ///< The server answered with an error, or nothing was sent, as it is too long or the deadline had

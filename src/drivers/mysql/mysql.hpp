@@ -14,6 +14,8 @@
 #include "drivers/mysql/options.hpp"
 #include "drivers/mysql/values.hpp"
 #include "drivers/sql/deadline.hpp"
+#include "drivers/sql/session.hpp"
+#include "drivers/sql/statement.hpp"
 #include "drivers/sql/text.hpp"
 
 struct st_mysql;
@@ -34,6 +36,10 @@ class Query {
  public:
   /// Null where there are no rows to return; then `changes` have been made.
   Query(st_mysql_res* result, std::int64_t changes) : result_(result), changes_(changes) {}
+  /// The answer of another library's connection, whose columns have no types: what is read as an integer must
+  /// look like one.
+  explicit Query(std::vector<sql::Session::Row> texts)
+      : changes_(static_cast<std::int64_t>(texts.size())), texts_(std::move(texts)) {}
 
   /// To the next row; false when there is none. The readers below are of the row that it came to.
   bool step() noexcept;
@@ -61,12 +67,17 @@ class Query {
   struct Clear {
     void operator()(st_mysql_res* result) const noexcept;
   };
+  bool step_texts() noexcept;
   void check(int column) const;
 
   std::unique_ptr<st_mysql_res, Clear> result_;
   std::int64_t changes_;
   char** row_ = nullptr;
   const unsigned long* lengths_ = nullptr;
+  std::vector<sql::Session::Row> texts_;
+  std::size_t text_ = 0;                     // The row after that which it came to.
+  std::vector<char*> cells_;                 // Of the row that it came to: as the library would have it.
+  std::vector<unsigned long> cell_lengths_;  // Likewise.
 };
 
 /// Statements that travel together, with their parameters. May be sent again.
@@ -117,6 +128,10 @@ enum class Scope : std::uint8_t {
 /// After a Failure no transaction is open there: it was rolled back. In a caller's transaction on a borrowed
 /// one what came before the refused statement is written: a SAVEPOINT before the batch undoes that.
 ///
+/// It may run over a connection of another library (sql::Session): each statement is then a round trip, and
+/// its text has neither a question mark nor a colon nor a `$`. A deadline is looked at before a call, and
+/// doesn't end one.
+///
 /// Thread safety: none; one thread at a time.
 class Connection {
  public:
@@ -129,7 +144,11 @@ class Connection {
   /// server: one round trip. Throws Failure if it is of no use: closed, in the middle of something, or with
   /// texts that are neither utf8mb4 nor binary.
   Connection(st_mysql* borrowed, std::string_view prefix, std::string_view database = {});
-  /// Closes its own connection.
+  /// The same of another library's connection: with the caller's transaction, or with none, which is then
+  /// what `in_transaction` says. Asks the server: some round trips.
+  Connection(std::unique_ptr<sql::Session> borrowed, std::string_view prefix, std::string_view database = {});
+  /// Closes its own connection. Another library's is left without an open transaction, unless it is the
+  /// caller's.
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -188,23 +207,14 @@ class Connection {
   const std::string& main() const noexcept { return main_; }
 
  private:
-  /// A text without its parameters.
-  struct Template {
-    struct Part {
-      std::string text;       ///< What comes before the parameter.
-      std::size_t parameter;  ///< From 0.
-    };
-    std::vector<Part> parts = {};
-    std::string end = {};
-    std::size_t parameters = 0;
-  };
   struct Item;
   struct Trip;
 
   void connect(const std::string& application_name);
   void set_up();
   void look_alive();
-  const Template& template_of(const Sql& sql);
+  void check_size(std::size_t bytes, std::size_t statement) const;
+  const sql::Template& template_of(const Sql& sql);
   void append_statement(std::string& text, const Batch::Statement& statement);
   Trip plan(const Batch& batch, Scope scope);
   void exchange(Trip& trip, std::size_t first, std::size_t end);
@@ -216,6 +226,13 @@ class Connection {
   void close(bool kill) noexcept;
   void kill_from_aside() noexcept;
 
+  void check_session();
+  void look_for_transaction();
+  std::vector<Query> send_by_session(const Batch& batch, Scope scope);
+  Query ask_session(const Batch::Statement& statement, std::size_t index);
+  void run_by_session(const std::string& script);
+  [[noreturn]] void fail(const sql::Session::Refusal& refusal, std::size_t statement, bool may_commit);
+
   /// Through one of the library's calls that come back when they would have to wait.
   template <class Start, class Continue>
   void wait(Start start, Continue go_on) {
@@ -224,7 +241,11 @@ class Connection {
   int until_ready(int wanted);
   unsigned status() const noexcept;
 
-  st_mysql* connection_ = nullptr;
+  st_mysql* connection_ = nullptr;  // None, if there is a session.
+  std::unique_ptr<sql::Session> session_;
+  bool open_ = false;  // A transaction, of the session.
+  unsigned long version_ = 0;
+  unsigned long id_ = 0;
   bool owns_ = true;
   bool usable_ = true;
   bool together_ = true;  ///< Several statements may be one text.
@@ -237,7 +258,7 @@ class Connection {
   std::string server_;                                  ///< What tells it from others.
   std::string main_;
   Deadline deadline_ = Deadline::max();
-  std::unordered_map<const Sql*, Template> templates_;
+  std::unordered_map<const Sql*, sql::Template> templates_;
 };
 
 /// Closes a connection that was borrowed and that its owner wants to be rid of.

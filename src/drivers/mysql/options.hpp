@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "drivers/sql/session.hpp"
+
 namespace tidemill::mysql {
 
 enum class Tls : std::uint8_t {
@@ -25,6 +27,8 @@ struct Options {
   Tls tls = Tls::none;
   std::string tls_ca = {}, tls_certificate = {}, tls_key = {};  ///< Files; without an authority the system's.
   std::chrono::milliseconds connect_timeout{5000};
+  /// Somebody else's connections, in place of those that the library would make. They are of one database.
+  sql::Sessions sessions = {};
 };
 
 /// Reads `mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?name=value&…]` or `mariadb://…`, which are the same.

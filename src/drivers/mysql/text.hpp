@@ -7,6 +7,9 @@
 
 namespace tidemill::mysql {
 
+inline constexpr char begin_text[] = "START TRANSACTION";
+inline constexpr char commit_text[] = "COMMIT";
+
 /// A statement that was put together while the program runs, values and all: `query(any_text, WholeText{…})`.
 /// Who makes it answers for its literals; append_literal makes them.
 struct WholeText {

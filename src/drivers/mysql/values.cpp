@@ -1,8 +1,10 @@
 #include "drivers/mysql/values.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <stdexcept>
 
+#include "drivers/sql/statement.hpp"
 #include "drivers/sql/text.hpp"
 
 namespace tidemill::mysql {
@@ -12,12 +14,8 @@ namespace {
 void append_bytes(std::string& out, std::string_view introducer, std::string_view bytes) {
   out += introducer;
   if (bytes.find('\\') != std::string_view::npos) {
-    constexpr std::string_view digits = "0123456789ABCDEF";
     out += " x'";
-    for (const char c : bytes) {
-      out += digits[static_cast<unsigned char>(c) >> 4U];
-      out += digits[static_cast<unsigned char>(c) & 15U];
-    }
+    sql::append_hex(out, bytes);
   } else {
     out += '\'';
     for (std::size_t at = 0; at < bytes.size();) {
@@ -31,6 +29,34 @@ void append_bytes(std::string& out, std::string_view introducer, std::string_vie
 }
 
 }  // namespace
+
+std::string without_marks(std::string_view text) {
+  constexpr std::string_view harmless = " ,.-_";
+  const auto is_harmless = [&](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || harmless.find(c) != harmless.npos;
+  };
+  std::string result;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t begin = std::min(text.find('\'', at), text.size());
+    result += text.substr(at, begin - at);
+    if (begin == text.size()) break;
+    std::string value;
+    for (at = begin + 1; at < text.size(); ++at) {
+      if (text[at] == '\'' && text.substr(at, 2) != "''") break;
+      if (text[at] == '\'') ++at;
+      value += text[at];
+    }
+    ++at;
+    if (std::ranges::all_of(value, is_harmless)) {
+      result += '\'' + value + '\'';
+    } else {
+      result += " x'";
+      sql::append_hex(result, value);
+      result += '\'';
+    }
+  }
+  return result;
+}
 
 void append_literal(std::string& out, std::string_view text) { append_bytes(out, "_utf8mb4", text); }
 

@@ -60,6 +60,10 @@ void append_literal(std::string& out, const std::optional<T>& value) {
   }
 }
 
+/// The text with other literals of the same values, in which there is neither a question mark nor a colon nor
+/// a `$`: for those who would take that for something else.
+std::string without_marks(std::string_view text);
+
 /// The rows of `INSERT INTO … (id, kind) VALUES $1`: at least one. A thousand of them take less than half of
 /// the time of a batch of a thousand statements.
 class Rows {

@@ -140,7 +140,7 @@ Query Connection::ask_session(const Batch::Statement& statement) {
   if (templates_.at(&sql).parameters > statement.parameters.places().size())
     throw std::logic_error{fmt::format("too few arguments for: {}", sql.text)};
   const std::string text = text_of(sql, statement.parameters);
-  if (!templates_.at(&sql).has_rows) return answer_of({}, session_->execute(text));
+  if (!sql::has_rows(sql.text)) return answer_of({}, session_->execute(text));
   const std::vector<Session::Row> rows = session_->query(text);
   return answer_of(rows, static_cast<std::int64_t>(rows.size()));
 }

@@ -39,18 +39,6 @@ void each_outer_word(std::string_view text, F&& take) {
   }
 }
 
-bool has_rows(std::string_view text) {
-  constexpr std::array<std::string_view, 4> changing{"INSERT", "UPDATE", "DELETE", "REPLACE"};
-  bool changes = false;
-  bool rows = false;
-  each_outer_word(text, [&](std::string_view word) {
-    changes = changes || std::ranges::find(changing, word) != changing.end();
-    rows = word == "RETURNING" || (!changes && (word == "SELECT" || word == "SHOW" || word == "VALUES"));
-    return rows;
-  });
-  return rows;
-}
-
 /// Where the operand of a cast begins that ends here.
 std::size_t begin_of_operand(std::string_view text, std::size_t end) {
   std::size_t at = end;
@@ -85,8 +73,30 @@ Template cut(std::string_view text) {
     at = static_cast<std::size_t>(end - text.data()) - 1;
   }
   result.end = std::move(part);
-  result.has_rows = has_rows(text);
   return result;
+}
+
+bool has_rows(std::string_view text) {
+  constexpr std::array<std::string_view, 4> changing{"INSERT", "UPDATE", "DELETE", "REPLACE"};
+  bool changes = false;
+  bool rows = false;
+  each_outer_word(text, [&](std::string_view word) {
+    changes = changes || std::ranges::find(changing, word) != changing.end();
+    rows = word == "RETURNING" || (!changes && (word == "SELECT" || word == "SHOW" || word == "VALUES"));
+    return rows;
+  });
+  return rows;
+}
+
+std::vector<std::string> statements_of(std::string_view script) {
+  std::vector<std::string> statements;
+  while (!script.empty()) {
+    const std::size_t end = std::min(script.find(';'), script.size());
+    const std::string_view one = script.substr(0, end);
+    if (one.find_first_not_of(" \n") != one.npos) statements.emplace_back(one);
+    script.remove_prefix(std::min(end + 1, script.size()));
+  }
+  return statements;
 }
 
 std::string without_colons(std::string_view text) {

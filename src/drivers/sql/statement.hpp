@@ -17,9 +17,14 @@ struct Template {
   std::vector<Part> parts = {};
   std::string end = {};
   std::size_t parameters = 0;
-  bool has_rows = false;  ///< The answer is rows, and not how many were changed.
 };
 Template cut(std::string_view text);
+
+/// Whether the answer is rows, and not how many were changed.
+bool has_rows(std::string_view text);
+
+/// The statements of a script, in which semicolons stand between them and nowhere else.
+std::vector<std::string> statements_of(std::string_view script);
 
 /// Writes each `x::bigint[]` as `CAST(x AS bigint[])`: for those who take a colon for something else. `x` is
 /// a name, a parameter, a literal, a call or something in parentheses.

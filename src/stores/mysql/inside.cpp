@@ -7,10 +7,12 @@
 
 #include <tidemill/error.hpp>
 #include <tidemill/mysql.hpp>
+#include <tidemill/sql.hpp>
 
 #include "stores/mysql/database.hpp"
 #include "stores/mysql/enqueue.hpp"
 #include "stores/mysql/errors.hpp"
+#include "stores/sql/handle.hpp"
 
 namespace tidemill::mysql_store {
 
@@ -77,17 +79,17 @@ Error to_error_inside(const Failure& failure, const std::string& where) {
           theirs, where)};
 }
 
-/// The connection of a transaction that is open.
-st_mysql* connection_of(Transaction& transaction, const std::string& where) {
-  const auto* const ours = dynamic_cast<MysqlTransaction*>(&transaction);
-  if (ours != nullptr && ours->connection() != nullptr) return ours->connection();
-  throw Error{ErrorKind::invalid,
-              fmt::format("the store is {}: hand over a MysqlTransaction with a connection to it", where)};
-}
-
 mysql::Connection borrow(Transaction& transaction, const Place& place) {
   try {
-    return mysql::Connection{connection_of(transaction, place.where), place.prefix, place.database};
+    if (const auto* const native = dynamic_cast<MysqlTransaction*>(&transaction);
+        native != nullptr && native->connection() != nullptr)
+      return mysql::Connection{native->connection(), place.prefix, place.database};
+    if (const auto* const any = dynamic_cast<SqlTransaction*>(&transaction))
+      return mysql::Connection{sql_store::session_of(any->handle()), place.prefix, place.database};
+    throw Error{ErrorKind::invalid,
+                fmt::format("the store is {}: hand over a MysqlTransaction or an SqlTransaction with a "
+                            "connection to it",
+                            place.where)};
   } catch (const Failure& failure) {
     throw Error{ErrorKind::invalid, fmt::format("the transaction is of no use: {}", failure.what())};
   }
@@ -106,7 +108,8 @@ void check_place(mysql::Connection& db, const Place& place) {
   try {
     if (read_identity(db) == place.identity) return;
   } catch (const Failure& failure) {
-    if (!failure.missing() && !failure.forbidden()) throw;
+    const bool unclear = failure.number() == 0 && !failure.lost();  // A handle may not know.
+    if (!failure.missing() && !failure.forbidden() && !unclear) throw;
     db.query(undo);
   }
   Query row = db.query(database_name);
