@@ -79,7 +79,7 @@ SqlHandle soci_mysql_handle(const std::string& url) {
 }
 
 SqlHandle soci_sqlite_handle(const std::string& path) {
-  return soci_handle(soci::sqlite3, "dbname=" + path, &sqlite_details);
+  return soci_handle(soci::sqlite3, "timeout=5 dbname=" + path, &sqlite_details);
 }
 
 SqlHandle soci_postgres_handle(const std::string& url) {

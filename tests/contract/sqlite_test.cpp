@@ -1,5 +1,5 @@
-// What the SQLite store promises beyond the port: plain SQL, the caller's own transaction, statements that
-// never look through a table.
+// What the SQLite store promises beyond the port: plain SQL, statements that never look through a
+// table.
 #include <gmock/gmock.h>
 #include <unistd.h>
 
@@ -10,7 +10,6 @@
 #include <tidemill/documents.hpp>
 #include <tidemill/groups.hpp>
 #include <tidemill/locks.hpp>
-#include <tidemill/sqlite.hpp>
 
 #include "contract/sqlite_fixture.hpp"
 
@@ -125,90 +124,7 @@ TEST_F(SqliteStoreTest, TheViewIsReadable) {
   EXPECT_EQ(sql.one("SELECT count(*) FROM tidemill_task WHERE state = 'active' AND started_at > 1e9"), "1");
 }
 
-// ---- The caller's own transaction
-
-// Why: the task exists if and only if the caller's rows do. How: commit and roll back, each with names that
-// are new, and use the same names again: numbers that were rolled back must not be remembered.
-TEST_F(SqliteStoreTest, ATaskSharesTheFateOfTheTransaction) {
-  store();
-  PlainSql app{path()};
-  app.run("CREATE TABLE orders (id INTEGER)");
-  SqliteTransaction transaction{app.handle()};
-
-  app.run("BEGIN IMMEDIATE; INSERT INTO orders VALUES (1)");
-  EXPECT_EQ(put(store(), task("a", "new queue"), &transaction), Put::created);
-  EXPECT_EQ(put(store(), task("a", "new queue"), &transaction), Put::exists);
-  EXPECT_FALSE(get("a", "new queue"));
-  app.run("ROLLBACK");
-  EXPECT_FALSE(get("a", "new queue"));
-
-  EXPECT_EQ(put(store(), task("b", "another")), Put::created);  // Takes the number that "new queue" had.
-  app.run("BEGIN IMMEDIATE; INSERT INTO orders VALUES (2)");
-  EXPECT_EQ(put(store(), task("a", "new queue"), &transaction), Put::created);
-  EXPECT_EQ(app.run("COMMIT"), "");
-  EXPECT_TRUE(get("a", "new queue"));
-  EXPECT_EQ(count(State::pending, "new queue"), 1U);
-  EXPECT_EQ(count(State::pending, "another"), 1U);
-  EXPECT_EQ(claim(store(), 10, "new queue").size(), 1U);
-  EXPECT_EQ(app.one("SELECT group_concat(id) FROM orders"), "2");
-}
-
-// Why: an expected conflict must not abort the caller's transaction. How: unique keys inside one, then
-// COMMIT.
-TEST_F(SqliteStoreTest, AConflictLeavesTheTransactionWhole) {
-  Task holder = task("holder");
-  holder.unique = Unique{.key = "k"};
-  put(store(), holder);
-  PlainSql app{path()};
-  app.run("CREATE TABLE orders (id INTEGER); BEGIN IMMEDIATE; INSERT INTO orders VALUES (1)");
-  SqliteTransaction transaction{app.handle()};
-  Task second = task("second");
-  second.unique = Unique{.key = "k", .on_conflict = OnConflict::reject};
-  const auto answer = store().enqueue({&second, 1}, call(), &transaction).at(0);
-  EXPECT_EQ(answer.put, Put::exists);
-  EXPECT_EQ(answer.id, "holder");
-  EXPECT_EQ(put(store(), task("holder"), &transaction), Put::exists);
-  EXPECT_EQ(app.run("COMMIT"), "");
-  EXPECT_EQ(app.one("SELECT count(*) FROM orders"), "1");
-}
-
-// Why: an application may have the file attached under a name of its own, beside a database with the same
-// tables.
-TEST_F(SqliteStoreTest, TheFileMayBeAttached) {
-  store();
-  const auto other = open_sqlite({.path = path("other.db").string(), .full_sync = false});
-  PlainSql app{path("other.db")};
-  ASSERT_EQ(app.run("ATTACH '" + path().string() + "' AS \"my \"\"jobs\"\"\"; BEGIN IMMEDIATE"), "");
-  SqliteTransaction transaction{app.handle()};
-  EXPECT_EQ(put(store(), task("a"), &transaction), Put::created);
-  EXPECT_EQ(put(*other, task("b"), &transaction), Put::created);
-  EXPECT_EQ(app.run("COMMIT"), "");
-  EXPECT_EQ(claim(store()).size(), 1U);
-  EXPECT_EQ(claim(*other).at(0).task.ref.id, "b");
-}
-
-// Why: what can't be right is said before anything is written. How: no transaction, another file, another
-// sort.
-TEST_F(SqliteStoreTest, AWrongTransactionIsRefused) {
-  store();
-  PlainSql idle{path()};
-  SqliteTransaction none{idle.handle()};
-  EXPECT_THAT(refusal(ErrorKind::invalid, [&] { put(store(), task("a"), &none); }),
-              HasSubstr("BEGIN IMMEDIATE"));
-
-  PlainSql elsewhere{path("elsewhere.db")};
-  elsewhere.run("CREATE TABLE t (x); BEGIN IMMEDIATE; INSERT INTO t VALUES (1)");
-  SqliteTransaction wrong{elsewhere.handle()};
-  const std::string why = refusal(ErrorKind::invalid, [&] { put(store(), task("a"), &wrong); });
-  EXPECT_THAT(why, HasSubstr("elsewhere.db"));
-  EXPECT_THAT(why, HasSubstr("jobs.db"));
-
-  class Other : public Transaction {
-  } other;
-  EXPECT_THAT(refusal(ErrorKind::invalid, [&] { put(store(), task("a"), &other); }),
-              HasSubstr("SqliteTransaction"));
-  EXPECT_FALSE(get("a"));
-}
+// ---- Beside a caller's own transaction
 
 // Why: who forgets to hand over the transaction waits for himself, and must be told. How: a short patience.
 TEST_F(SqliteStoreTest, ACallBesideTheOwnTransactionSaysSo) {

@@ -18,7 +18,7 @@ std::size_t end_of_quoted(std::string_view text, std::size_t at) {
   return end == text.npos ? text.size() : end + 1;
 }
 
-/// The words outside of parentheses and quotes, until `take` says true.
+/// The words and commas outside of parentheses and quotes, until `take` says true.
 template <class F>
 void each_outer_word(std::string_view text, F&& take) {
   int depth = 0;
@@ -31,6 +31,7 @@ void each_outer_word(std::string_view text, F&& take) {
     if (!in_word(c)) {
       depth += c == '(' ? 1 : c == ')' ? -1 : 0;
       ++at;
+      if (depth == 0 && c == ',' && take(",")) return;
       continue;
     }
     const std::size_t begin = at;
@@ -58,13 +59,13 @@ std::size_t begin_of_operand(std::string_view text, std::size_t end) {
 
 }  // namespace
 
-Template cut(std::string_view text) {
+Template cut(std::string_view text, char mark) {
   Template result;
   std::string part;
   for (std::size_t at = 0; at < text.size(); ++at) {
     std::size_t number = 0;
     const auto [end, error] = std::from_chars(text.data() + at + 1, text.data() + text.size(), number);
-    if (text[at] != '$' || error != std::errc{} || number == 0) {
+    if (text[at] != mark || error != std::errc{} || number == 0) {
       part += text[at];
       continue;
     }
@@ -86,6 +87,15 @@ bool has_rows(std::string_view text) {
     return rows;
   });
   return rows;
+}
+
+std::size_t columns_of(std::string_view select) {
+  std::size_t columns = 1;
+  each_outer_word(select, [&](std::string_view word) {
+    columns += word == "," ? 1 : 0;
+    return word == "FROM";
+  });
+  return columns;
 }
 
 std::vector<std::string> statements_of(std::string_view script) {

@@ -8,7 +8,7 @@
 /// What is done with the texts of statements while the program runs.
 namespace tidemill::sql {
 
-/// A text without its parameters, which are `$1`, `$2` …
+/// A text without its parameters, which are `$1`, `$2` … with the mark `$`.
 struct Template {
   struct Part {
     std::string text;       ///< What comes before the parameter.
@@ -18,10 +18,13 @@ struct Template {
   std::string end = {};
   std::size_t parameters = 0;
 };
-Template cut(std::string_view text);
+Template cut(std::string_view text, char mark = '$');
 
 /// Whether the answer is rows, and not how many were changed.
 bool has_rows(std::string_view text);
+
+/// How many columns the SELECT has: by its commas before FROM.
+std::size_t columns_of(std::string_view select);
 
 /// The statements of a script, in which semicolons stand between them and nowhere else.
 std::vector<std::string> statements_of(std::string_view script);

@@ -27,6 +27,7 @@ Query::~Query() {
 }
 
 bool Query::step() {
+  if (statement_ == nullptr) return row_ < rows_.size() && ++row_ > 0;
   const int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
@@ -34,11 +35,20 @@ bool Query::step() {
   throw Failure{sqlite3_extended_errcode(db), explain(db, sqlite3_extended_errcode(db))};
 }
 
-bool Query::null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
+bool Query::null(int column) const {
+  if (statement_ == nullptr) return !value(column);
+  return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
 
-bool Query::is_blob(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_BLOB; }
+bool Query::is_blob(int column) const {
+  if (statement_ == nullptr) return value(column) && value(column)->is_blob;
+  return sqlite3_column_type(statement_, column) == SQLITE_BLOB;
+}
 
-std::int64_t Query::integer(int column) const { return sqlite3_column_int64(statement_, column); }
+std::int64_t Query::integer(int column) const {
+  if (statement_ == nullptr) return value(column) ? std::atoll(value(column)->bytes.c_str()) : 0;
+  return sqlite3_column_int64(statement_, column);
+}
 
 std::optional<std::int64_t> Query::optional_integer(int column) const {
   if (null(column)) return {};
@@ -46,6 +56,8 @@ std::optional<std::int64_t> Query::optional_integer(int column) const {
 }
 
 std::string_view Query::bytes(int column) const {
+  if (statement_ == nullptr)
+    return value(column) ? std::string_view{value(column)->bytes} : std::string_view{};
   const void* const data = sqlite3_column_blob(statement_, column);
   if (data == nullptr) return {};
   return {static_cast<const char*>(data), static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
@@ -77,6 +89,10 @@ Connection::~Connection() {
 void Connection::fail(int code) const { throw Failure{code, explain(db_, code)}; }
 
 void Connection::execute(const std::string& script) {
+  if (session_) {
+    for (const std::string& text : sql::statements_of(script)) run_by_session(text);
+    return;
+  }
   if (sqlite3_exec(db_, script.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
     fail(sqlite3_extended_errcode(db_));
 }
@@ -96,9 +112,12 @@ sqlite3_stmt* Connection::prepared(const Sql& sql) {
 
 int Connection::changes() const noexcept { return sqlite3_changes(db_); }
 
-std::int64_t Connection::last_row() const noexcept { return sqlite3_last_insert_rowid(db_); }
-
-bool Connection::in_transaction() const noexcept { return sqlite3_get_autocommit(db_) == 0; }
+std::int64_t Connection::last_row() const {
+  if (!session_) return sqlite3_last_insert_rowid(db_);
+  Query row = ask_session("SELECT last_insert_rowid()");
+  row.step();
+  return row.integer(0);
+}
 
 std::optional<LogHeader> Connection::log_header() const noexcept {
   sqlite3_file* file = nullptr;

@@ -13,7 +13,10 @@
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
+#include "drivers/sql/session.hpp"
+#include "drivers/sql/statement.hpp"
 #include "drivers/sql/text.hpp"
 
 struct sqlite3;
@@ -54,7 +57,10 @@ class Query {
  public:
   Query(const Query&) = delete;
   Query& operator=(const Query&) = delete;
-  Query(Query&& other) noexcept : statement_(std::exchange(other.statement_, nullptr)) {}
+  Query(Query&& other) noexcept
+      : statement_(std::exchange(other.statement_, nullptr)),
+        rows_(std::move(other.rows_)),
+        row_(other.row_) {}
   ~Query();
 
   /// False when there is no further row. Throws Failure.
@@ -69,8 +75,21 @@ class Query {
 
  private:
   friend class Connection;
+  struct Value {
+    bool is_blob = false;
+    std::string bytes = {};
+  };
+  using Row = std::vector<std::optional<Value>>;
+
   explicit Query(sqlite3_stmt* statement) : statement_(statement) {}
-  sqlite3_stmt* statement_;
+  explicit Query(std::vector<Row> rows) : rows_(std::move(rows)) {}
+  const std::optional<Value>& value(int column) const {
+    return rows_.at(row_ - 1).at(static_cast<std::size_t>(column));
+  }
+
+  sqlite3_stmt* statement_ = nullptr;  // None: there are rows.
+  std::vector<Row> rows_;
+  std::size_t row_ = 0;  // From 1.
 };
 
 /// The header of the index that all processes share on a log (sqlite.org/walformat.html, 2.1): some bytes of
@@ -83,7 +102,9 @@ struct ConnectionOptions {
   std::chrono::milliseconds busy_timeout{5000};
 };
 
-/// One connection and the statements prepared on it.
+/// One connection and the statements prepared on it. Or another library's connection (sql::Session), which
+/// gets whole texts, without question marks, colons and `$`; there queries are SELECTs, and there is no
+/// `handle`.
 ///
 /// Thread safety: none; one thread at a time.
 class Connection {
@@ -93,6 +114,8 @@ class Connection {
   /// Borrows a connection that must outlive this object; `schema` is the name there of the database that the
   /// statements call main.
   Connection(sqlite3* borrowed, std::string schema);
+  /// The same of another library's.
+  Connection(std::shared_ptr<sql::Session> borrowed, std::string schema);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -104,6 +127,7 @@ class Connection {
   /// optional of these. Throws Failure.
   template <class... Args>
   Query query(const Sql& sql, const Args&... args) {
+    if (session_) return ask_session(text_of(sql, {literal_of(args)...}));
     Query query{prepared(sql)};
     int index = 0;
     (bind(query.statement_, ++index, args), ...);
@@ -113,6 +137,7 @@ class Connection {
   /// For statements without rows: runs to the end, and returns how many rows were changed.
   template <class... Args>
   int run(const Sql& sql, const Args&... args) {
+    if (session_) return run_by_session(text_of(sql, {literal_of(args)...}));
     Query query = this->query(sql, args...);
     while (query.step()) {
     }
@@ -126,8 +151,9 @@ class Connection {
   }
 
   int changes() const noexcept;
-  std::int64_t last_row() const noexcept;
-  bool in_transaction() const noexcept;
+  std::int64_t last_row() const;
+  /// Of a session: begins one and ends it, if there is none.
+  bool in_transaction() const;
 
   /// Reads shared memory, without a system call, so it costs next to nothing to ask whether anybody has
   /// committed. One that is caught in mid-write differs from those before and after it. None when the
@@ -169,9 +195,32 @@ class Connection {
     value.bind_to([&](const auto& plain) { bind(statement, index, plain); });
   }
 
+  static void append_literal(std::string& out, std::nullptr_t);
+  static void append_literal(std::string& out, std::int64_t value);
+  static void append_literal(std::string& out, std::string_view text);
+  static void append_literal(std::string& out, Blob blob);
+  template <class T>
+  static std::string literal_of(const T& value) {
+    std::string out;
+    if constexpr (requires { value.bind_to([](const auto&) {}); }) {
+      value.bind_to([&](const auto& plain) { append_literal(out, plain); });
+    } else if constexpr (requires { value.has_value(); }) {
+      return value ? literal_of(*value) : literal_of(nullptr);
+    } else if constexpr (std::integral<T> || std::is_enum_v<T>) {
+      append_literal(out, static_cast<std::int64_t>(value));
+    } else {
+      append_literal(out, value);
+    }
+    return out;
+  }
+  std::string text_of(const Sql& sql, const std::vector<std::string>& literals) const;
+  Query ask_session(const std::string& select) const;
+  int run_by_session(const std::string& text) const;
+
   static int wait_for_lock(void* self, int times) noexcept;
 
-  sqlite3* db_ = nullptr;
+  sqlite3* db_ = nullptr;  // None, if there is a session.
+  std::shared_ptr<sql::Session> session_;
   bool owns_ = true;
   std::string schema_;
   std::chrono::milliseconds busy_timeout_{};

@@ -5,8 +5,10 @@
 #include <fmt/format.h>
 
 #include <tidemill/error.hpp>
+#include <tidemill/sql.hpp>
 #include <tidemill/sqlite.hpp>
 
+#include "stores/sql/handle.hpp"
 #include "stores/sqlite/enqueue.hpp"
 #include "stores/sqlite/store_impl.hpp"
 
@@ -23,7 +25,7 @@ bool same_file(const std::string& a, const std::string& b) {
          first.st_ino == second.st_ino;
 }
 
-constexpr sqlite::Sql list_databases{"PRAGMA database_list"};
+constexpr sqlite::Sql list_databases{"SELECT seq, name, file FROM pragma_database_list"};
 
 /// Undoes our part alone when it fails half-way, and leaves the caller's transaction as it was.
 class Savepoint {
@@ -32,8 +34,8 @@ class Savepoint {
   Savepoint(const Savepoint&) = delete;
   Savepoint& operator=(const Savepoint&) = delete;
   ~Savepoint() {
-    if (done_ || !db_.in_transaction()) return;
     try {
+      if (done_ || !db_.in_transaction()) return;
       db_.execute("ROLLBACK TO tidemill; RELEASE tidemill");
     } catch (const sqlite::Failure&) {
       // The failure on its way says more.
@@ -59,8 +61,7 @@ Error to_error_inside(const sqlite::Failure& failure, const std::string& path) {
 }
 
 /// The name by which the caller's connection knows the database in the file `path`.
-std::string schema_of(sqlite3* db, const std::string& path) {
-  sqlite::Connection connection{db, "main"};
+std::string schema_of(sqlite::Connection& connection, const std::string& path) {
   std::string files;
   auto row = connection.query(list_databases);
   while (row.step()) {
@@ -74,21 +75,29 @@ std::string schema_of(sqlite3* db, const std::string& path) {
                           files, path)};
 }
 
-/// The connection of a transaction that is open.
-sqlite3* connection_of(Transaction& transaction, const std::string& path) {
-  const auto* const ours = dynamic_cast<SqliteTransaction*>(&transaction);
-  if (ours == nullptr || ours->connection() == nullptr) {
-    throw Error{
-        ErrorKind::invalid,
-        fmt::format("the store is the SQLite file {}: hand over an SqliteTransaction with a connection to it",
-                    path)};
-  }
-  if (sqlite3_get_autocommit(ours->connection()) != 0) {
-    throw Error{
-        ErrorKind::invalid,
-        "no transaction is open on the connection: begin one with BEGIN IMMEDIATE, and COMMIT it afterwards"};
-  }
-  return ours->connection();
+/// Calls `use(Connection&)` on the connection of a transaction that is open; statements' `main` is the file
+/// `path`.
+template <class F>
+auto borrow(Transaction& transaction, const std::string& path, F&& use) {
+  const auto with = [&](const auto& connection) {
+    sqlite::Connection probe{connection, "main"};
+    if (!probe.in_transaction()) {
+      throw Error{ErrorKind::invalid,
+                  "no transaction is open on the connection: begin one with BEGIN IMMEDIATE, and COMMIT it "
+                  "afterwards"};
+    }
+    sqlite::Connection db{connection, schema_of(probe, path)};
+    return use(db);
+  };
+  if (const auto* const native = dynamic_cast<SqliteTransaction*>(&transaction);
+      native != nullptr && native->connection() != nullptr)
+    return with(native->connection());
+  if (const auto* const any = dynamic_cast<SqlTransaction*>(&transaction))
+    return with(std::shared_ptr<sql::Session>{sql_store::session_of(any->handle())});
+  throw Error{ErrorKind::invalid,
+              fmt::format("the store is the SQLite file {}: hand over an SqliteTransaction "
+                          "or an SqlTransaction with a connection to it",
+                          path)};
 }
 
 }  // namespace
@@ -96,15 +105,15 @@ sqlite3* connection_of(Transaction& transaction, const std::string& path) {
 std::vector<Enqueued> SqliteStore::enqueue_inside(std::span<const Task> tasks, TimePoint now,
                                                   Transaction& inside) {
   try {
-    sqlite3* const borrowed = connection_of(inside, options_.path);
-    sqlite::Connection db{borrowed, schema_of(borrowed, options_.path)};
-    // The numbers of names that this transaction makes may never come true: they stay out of the cache.
-    Write write{db, names_, false};
-    Savepoint savepoint{db};
-    std::vector<Enqueued> answers = enqueue_all(write, tasks, now, capabilities_.task_bytes_max);
-    write.finish();
-    savepoint.release();
-    return answers;
+    return borrow(inside, options_.path, [&](sqlite::Connection& db) {
+      // The numbers of names that this transaction makes may never come true: they stay out of the cache.
+      Write write{db, names_, false};
+      Savepoint savepoint{db};
+      std::vector<Enqueued> answers = enqueue_all(write, tasks, now, capabilities_.task_bytes_max);
+      write.finish();
+      savepoint.release();
+      return answers;
+    });
   } catch (const sqlite::Failure& failure) {
     throw to_error_inside(failure, options_.path);
   }
