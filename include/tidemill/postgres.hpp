@@ -1,5 +1,10 @@
 #pragma once
 
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <tidemill/sql.hpp>
 #include <tidemill/store.hpp>
 
 struct pg_conn;  // libpq's PGconn.
@@ -30,5 +35,27 @@ class PostgresTransaction : public Transaction {
  private:
   pg_conn* db_;
 };
+
+/// The application's own connections to PostgreSQL, of whatever library, for a store that makes none itself.
+struct PostgresHandles {
+  /// Gives a connection that nobody else uses: each time another one, until the store has dropped that (and
+  /// its copy of the handle). It is asked by several threads, whenever the store would connect: when it is
+  /// opened, when it first needs one for some sort of call, and when one is lost. Up to 14 are in its hands
+  /// at a time. What it throws means that the server can't be reached now.
+  ///
+  /// Each is in autocommit mode, of one and the same database, with client_encoding UTF8 and bytea_output hex
+  /// (both are PostgreSQL's defaults in a database in UTF8). None is closed: a borrowed one is the
+  /// application's again when it is dropped, without an open transaction; a shared one ends with its last
+  /// handle. Nothing is set there that outlives a transaction.
+  std::function<SqlHandle()> connect = {};
+  std::string schema = "public";  ///< Where the tables are, or are made.
+};
+
+/// Opens a store that runs on such connections alone: all that clients, workers and inspectors do on it. What
+/// it does not have there: it can't LISTEN, so it looks for tasks, every 10 to 250 ms while somebody waits; a
+/// call that the server doesn't answer lasts as long as the connection waits; and VACUUM is autovacuum's.
+/// Each statement is a round trip, so it is slower than the store of a URL. `options` as for `open`. Throws
+/// Error{invalid} for what is not as it is said above, and else as `open` does.
+std::unique_ptr<Store> open_postgres(PostgresHandles handles, const OpenOptions& options = {});
 
 }  // namespace tidemill

@@ -1,6 +1,7 @@
 #include "core/url.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 
 #include <fmt/format.h>
@@ -44,6 +45,13 @@ std::optional<std::string> percent_decoded(std::string_view text) {
     i += 2;
   }
   return out;
+}
+
+std::string percent_encoded(std::string_view text) {
+  std::string result;
+  for (const char c : text)
+    fmt::format_to(std::back_inserter(result), "%{:02X}", static_cast<unsigned char>(c));
+  return result;
 }
 
 Url Url::parse(std::string_view text) {

@@ -11,6 +11,9 @@ namespace tidemill {
 /// With %XX resolved; none when a '%' isn't followed by two hexadecimal digits.
 std::optional<std::string> percent_decoded(std::string_view text);
 
+/// Each byte as `%XX`.
+std::string percent_encoded(std::string_view text);
+
 /// A store's URL, taken apart: `scheme:path?name=value&name=value`. Percent escapes are resolved in path and
 /// values.
 struct Url {

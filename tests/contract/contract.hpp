@@ -59,6 +59,8 @@ struct Backend {
   std::string name = {};
   std::function<std::string(const std::filesystem::path& directory)> url = {};
   bool durable = true;  ///< What it holds is there when it is opened again.
+  /// Opens it, if not by its URL alone.
+  std::function<std::unique_ptr<Store>(const std::string& url, const Clock& clock)> open = {};
 };
 void PrintTo(const Backend& backend, std::ostream* out);
 

@@ -16,7 +16,13 @@
 
 #include <fmt/format.h>
 
+#include <tidemill/mysql.hpp>
+#include <tidemill/postgres.hpp>
+
+#include "drivers/mysql/options.hpp"
+#include "drivers/postgres/options.hpp"
 #include "drivers/redis/client.hpp"
+#include "handles.hpp"
 #include "mysql_server.hpp"
 #include "postgres_server.hpp"
 #include "redis_cluster.hpp"
@@ -174,13 +180,30 @@ std::vector<Backend> make_backends() {
     std::cerr << "PostgreSQL is not installed, so the contract is not proved on it; ./dev test installs it\n";
   } else {
     static PostgresSchemas schemas;
-    all.push_back({.name = "postgres", .url = [](const auto& directory) { return schemas.url(directory); }});
+    const auto url = [](const auto& directory) { return schemas.url(directory); };
+    all.push_back({.name = "postgres", .url = url});
+    if (has_pqxx()) {
+      all.push_back(
+          {.name = "postgres_on_libpqxx", .url = url, .open = [](const auto& its, const auto& clock) {
+             return open_postgres(
+                 {.connect = [its] { return pqxx_handle(its); }, .schema = postgres::parse_url(its).schema},
+                 {.clock = &clock});
+           }});
+    }
   }
   if (access(testing::mariadb_program, X_OK) != 0) {
     std::cerr << "MariaDB is not installed, so the contract is not proved on it; ./dev test installs it\n";
   } else {
     static MysqlPrefixes prefixes;
-    all.push_back({.name = "mysql", .url = [](const auto& directory) { return prefixes.url(directory); }});
+    const auto url = [](const auto& directory) { return prefixes.url(directory); };
+    all.push_back({.name = "mysql", .url = url});
+    if (has_soci()) {
+      all.push_back({.name = "mysql_on_soci", .url = url, .open = [](const auto& its, const auto& clock) {
+                       return open_mysql({.connect = [its] { return soci_mysql_handle(its); },
+                                          .prefix = mysql::parse_url(its).prefix},
+                                         {.clock = &clock});
+                     }});
+    }
   }
   return all;
 }
@@ -222,7 +245,8 @@ void Contract::reopen() {
 }
 
 std::unique_ptr<Store> Contract::open_again() {
-  return open(GetParam().url(directory_.path()), {.clock = &clock});
+  const std::string url = GetParam().url(directory_.path());
+  return GetParam().open ? GetParam().open(url, clock) : open(url, {.clock = &clock});
 }
 
 void Contract::need(std::initializer_list<Feature> features) {

@@ -20,7 +20,20 @@
 
 namespace tidemill::contract {
 
+namespace {
+
+/// As libpq's programs write it: without what is ours in the URL.
+std::string words_of(const std::string& url) {
+  std::string words;
+  for (const auto& [name, value] : postgres::parse_url(url).parameters) words += name + "=" + value + " ";
+  return words;
+}
+
+}  // namespace
+
 #if __has_include(<pqxx/pqxx>)
+bool has_pqxx() noexcept { return true; }
+
 SqlHandle pqxx_handle(const std::string& url) {
   struct Owner {
     explicit Owner(const std::string& its_url) : connection(its_url), calls(connection), adapter(calls) {}
@@ -28,10 +41,11 @@ SqlHandle pqxx_handle(const std::string& url) {
     pqxx::nontransaction calls;
     testing::Pqxx adapter;
   };
-  const auto owner = std::make_shared<Owner>(url);
+  const auto owner = std::make_shared<Owner>(words_of(url));
   return SqlHandle::share(std::shared_ptr<testing::Pqxx>{owner, &owner->adapter});
 }
 #else
+bool has_pqxx() noexcept { return false; }
 SqlHandle pqxx_handle(const std::string&) { return {}; }
 #endif
 
@@ -70,6 +84,8 @@ SqlError::Details sqlite_details(const soci::soci_error& error) {
 
 }  // namespace
 
+bool has_soci() noexcept { return true; }
+
 SqlHandle soci_mysql_handle(const std::string& url) {
   const mysql::Options its = mysql::parse_url(url);
   return soci_handle(soci::mysql,
@@ -83,11 +99,10 @@ SqlHandle soci_sqlite_handle(const std::string& path) {
 }
 
 SqlHandle soci_postgres_handle(const std::string& url) {
-  std::string options;
-  for (const auto& [name, value] : postgres::parse_url(url).parameters) options += name + "=" + value + " ";
-  return soci_handle(soci::postgresql, options, &postgres_details);
+  return soci_handle(soci::postgresql, words_of(url), &postgres_details);
 }
 #else
+bool has_soci() noexcept { return false; }
 SqlHandle soci_postgres_handle(const std::string&) { return {}; }
 SqlHandle soci_mysql_handle(const std::string&) { return {}; }
 SqlHandle soci_sqlite_handle(const std::string&) { return {}; }

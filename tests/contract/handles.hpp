@@ -8,6 +8,9 @@
 /// handle. An empty handle: the library is not installed.
 namespace tidemill::contract {
 
+bool has_pqxx() noexcept;
+bool has_soci() noexcept;
+
 SqlHandle pqxx_handle(const std::string& url);
 SqlHandle soci_postgres_handle(const std::string& url);
 SqlHandle soci_mysql_handle(const std::string& url);

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "drivers/mysql/mysql.hpp"
+#include "drivers/mysql/text.hpp"
 
 namespace tidemill::mysql {
 
@@ -22,12 +23,6 @@ namespace {
 /// For the calls that are gone on with: they run on a stack of their own, where names of hosts are resolved.
 constexpr std::size_t stack_bytes = std::size_t{256} << 10U;
 
-/// So that nothing depends on how the server is set.
-constexpr const char* session_settings =
-    "SET NAMES utf8mb4;"
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;"
-    "SET SESSION autocommit = 1, sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,"
-    "NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'";
 constexpr Sql read_server{"SELECT @@max_allowed_packet, CONCAT(@@hostname, ':', @@port)"};
 constexpr Sql read_borrowed{
     "SELECT @@max_allowed_packet, @@character_set_client, COALESCE(@@character_set_results, 'binary')"};
@@ -69,6 +64,7 @@ Connection::Connection(const Options& options, const std::string& application_na
     try {
       session_ = options.sessions();
       check_session();
+      for (const std::string& text : sql::statements_of(session_settings)) session_->execute(text);
     } catch (const sql::Session::Refusal& refusal) {
       throw Failure{Outcome::undone, static_cast<unsigned>(refusal.number), refusal.state, refusal.what()};
     }
@@ -142,7 +138,7 @@ void Connection::connect(const std::string& application_name) {
 void Connection::set_up() {
   mariadb_ = mariadb_connection(connection_) != 0;
   try {
-    execute(session_settings);
+    execute(fmt::format("SET NAMES utf8mb4;{}", session_settings));
     Query row = query(read_server);
     row.step();
     text_bytes_max_ = static_cast<std::size_t>(row.integer(0));

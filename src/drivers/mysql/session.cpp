@@ -17,9 +17,7 @@ using sql::Session;
 
 constexpr char get_settings[] =
     "SELECT @@max_allowed_packet, @@character_set_client, COALESCE(@@character_set_results, 'binary'), "
-    "VERSION(), CONNECTION_ID(), @@autocommit, @@sql_mode";
-// Of the next transaction alone.
-constexpr char read_committed[] = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
+    "VERSION(), CONNECTION_ID()";
 constexpr unsigned deadlock = 1213;
 
 unsigned long number_in(const std::string& text, std::size_t begin = 0) {
@@ -64,8 +62,8 @@ void Connection::check_session() {
   const std::vector<Session::Row> rows = session_->query(get_settings);
   const auto unfit = [](const std::string& why) { throw Failure{Outcome::refused, 0, {}, why}; };
   const auto there = [](const std::optional<std::string>& value) { return value.has_value(); };
-  if (rows.size() != 1 || rows[0].size() != 7 || !std::ranges::all_of(rows[0], there))
-    unfit("the connection answers a row of seven columns with something else: its adapter is wrong");
+  if (rows.size() != 1 || rows[0].size() != 5 || !std::ranges::all_of(rows[0], there))
+    unfit("the connection answers a row of five columns with something else: its adapter is wrong");
   const Session::Row& row = rows[0];
   text_bytes_max_ = number_in(*row[0]);
   for (const std::size_t column : {1, 2}) {
@@ -75,10 +73,6 @@ void Connection::check_session() {
   mariadb_ = row[3]->find("MariaDB") != std::string::npos;
   version_ = version_in(*row[3]);
   id_ = number_in(*row[4]);
-  if (!owns_) return;
-  if (*row[5] != "1") unfit("the connection is not in autocommit mode");
-  if (row[6]->find("STRICT_") == std::string::npos)
-    unfit("the connection has no strict mode: its sql_mode is " + *row[6] + "; add STRICT_TRANS_TABLES");
 }
 
 std::vector<Query> Connection::send_by_session(const Batch& batch, Scope scope) {
@@ -97,7 +91,6 @@ std::vector<Query> Connection::send_by_session(const Batch& batch, Scope scope) 
     std::vector<Query> answers;
     answers.reserve(batch.size());
     if (wraps || scope == Scope::begins) {
-      session_->execute(read_committed);
       session_->execute(begin_text);
       open_ = true;
     }

@@ -7,7 +7,9 @@
 #include <fmt/format.h>
 
 #include <tidemill/error.hpp>
+#include <tidemill/mysql.hpp>
 
+#include "core/url.hpp"
 #include "stores/mysql/claim.hpp"
 #include "stores/mysql/enqueue.hpp"
 #include "stores/mysql/errors.hpp"
@@ -16,6 +18,7 @@
 #include "stores/mysql/store_impl.hpp"
 #include "stores/mysql/sweep.hpp"
 #include "stores/sql/catalog_body.hpp"
+#include "stores/sql/handle.hpp"
 #include "stores/sql/server_store_body.hpp"
 
 namespace tidemill {
@@ -43,10 +46,21 @@ void check_version(const mysql::Connection& db, const std::string& where) {
                   version % 100)};
 }
 
+/// Of the application's connections: how they count is a matter of a flag with which they were made.
+void check_counts(mysql::Connection& db) {
+  static constexpr mysql::Sql change_nothing{"UPDATE main.meta SET value = value WHERE name = 'identity'"};
+  if (db.run(change_nothing) == 1) return;
+  throw Error{
+      ErrorKind::invalid,
+      "the application's connection counts only the rows that an UPDATE changes: make it with the flag "
+      "CLIENT_FOUND_ROWS"};
+}
+
 /// What the store can do is known from the server.
 struct Prepared {
   Migration migration = {};
   std::size_t task_bytes_max = 0;
+  std::string database = {};  ///< Of the application's connections.
 };
 
 /// A task goes in one statement, whose bytes are twice the task's where those need to be written as digits.
@@ -59,6 +73,12 @@ std::size_t task_bytes_max(mysql::Connection& db) {
   return std::min(Capabilities{}.task_bytes_max, (std::max(packet, 2 * rest) - rest) / 2);
 }
 
+std::string database_of(mysql::Connection& db) {
+  static constexpr mysql::Sql get_database{"SELECT COALESCE(DATABASE(), '')"};
+  auto row = db.query(get_database);
+  return row.step() ? std::string{row.bytes(0)} : "";
+}
+
 /// Makes sure that the schema is as this program needs it, and says what was done for that.
 Prepared prepare(const mysql::Options& server, const std::string& where, bool migrate) {
   try {
@@ -68,6 +88,10 @@ Prepared prepare(const mysql::Options& server, const std::string& where, bool mi
     const int version = mysql_store::schema_version();
     if (!migrate) mysql_store::check_schema(db, where);
     prepared.migration = migrate ? mysql_store::migrate_schema(db, where) : Migration{version, version};
+    if (server.sessions) {
+      check_counts(db);
+      prepared.database = database_of(db);
+    }
     return prepared;
   } catch (const mysql::Failure& failure) {
     throw mysql_store::to_error(failure, where);
@@ -83,6 +107,19 @@ std::unique_ptr<Store> open_mysql(std::string_view url, const Clock* clock, bool
   std::string where = mysql::shown(server);
   const std::size_t bytes = prepare(server, where, migrate).task_bytes_max;
   return std::make_unique<mysql_store::MysqlStore>(std::move(server), std::move(where), bytes, clock);
+}
+
+std::unique_ptr<Store> open_mysql(MysqlHandles handles, const OpenOptions& options) {
+  if (!handles.connect) throw Error{ErrorKind::invalid, "MysqlHandles: there is no connect"};
+  mysql::Options server =
+      read_url("mysql://application@localhost/database?prefix=" + percent_encoded(handles.prefix));
+  server.sessions = sql_store::sessions_of(std::move(handles.connect));
+  std::string where = fmt::format("MariaDB by the application's connections, prefix {}", server.prefix);
+  Prepared prepared = prepare(server, where, options.migrate);
+  server.database = std::move(prepared.database);
+  const Clock* const clock = options.clock == &Clock::system() ? nullptr : options.clock;
+  return std::make_unique<mysql_store::MysqlStore>(std::move(server), std::move(where),
+                                                   prepared.task_bytes_max, clock);
 }
 
 Migration migrate_mysql(std::string_view url) {

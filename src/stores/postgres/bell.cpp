@@ -119,6 +119,7 @@ void Bell::tell(News news) {
 }
 
 void Bell::listen() {
+  if (server_.sessions) return;  // Another library's connection can't say what it hears.
   const std::lock_guard lock{mutex_};
   if (!hearer_.joinable()) hearer_ = std::jthread{[this](const std::stop_token& stop) { listen_all(stop); }};
 }

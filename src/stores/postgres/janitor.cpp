@@ -27,7 +27,7 @@ constexpr const char* vacuum = "VACUUM (SKIP_LOCKED, TRUNCATE off) main.tidemill
 Janitor::~Janitor() { thread_.request_stop(); }
 
 void Janitor::died(std::int64_t rows) {
-  if (rows == 0) return;
+  if (rows == 0 || server_.sessions) return;  // A VACUUM on another library's connection could not be cut.
   const std::lock_guard lock{mutex_};
   dead_ += rows;
   if (dead_ < dead_max) return;

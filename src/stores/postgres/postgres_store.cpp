@@ -7,7 +7,9 @@
 #include <fmt/format.h>
 
 #include <tidemill/error.hpp>
+#include <tidemill/postgres.hpp>
 
+#include "core/url.hpp"
 #include "stores/postgres/claim.hpp"
 #include "stores/postgres/enqueue.hpp"
 #include "stores/postgres/errors.hpp"
@@ -16,6 +18,7 @@
 #include "stores/postgres/store_impl.hpp"
 #include "stores/postgres/sweep.hpp"
 #include "stores/sql/catalog_body.hpp"
+#include "stores/sql/handle.hpp"
 #include "stores/sql/server_store_body.hpp"
 
 namespace tidemill {
@@ -61,6 +64,16 @@ std::unique_ptr<Store> open_postgres(std::string_view url, const Clock* clock, b
   postgres::Options server = read_url(url);
   std::string where = postgres::shown(server);
   prepare(server, where, migrate);
+  return std::make_unique<postgres_store::PostgresStore>(std::move(server), std::move(where), clock);
+}
+
+std::unique_ptr<Store> open_postgres(PostgresHandles handles, const OpenOptions& options) {
+  if (!handles.connect) throw Error{ErrorKind::invalid, "PostgresHandles: there is no connect"};
+  postgres::Options server = read_url("postgres:///?schema=" + percent_encoded(handles.schema));
+  server.sessions = sql_store::sessions_of(std::move(handles.connect));
+  std::string where = fmt::format("PostgreSQL by the application's connections, schema {}", server.schema);
+  prepare(server, where, options.migrate);
+  const Clock* const clock = options.clock == &Clock::system() ? nullptr : options.clock;
   return std::make_unique<postgres_store::PostgresStore>(std::move(server), std::move(where), clock);
 }
 
