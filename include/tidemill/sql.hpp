@@ -17,7 +17,21 @@
 
 struct st_mysql;  // libmariadb's MYSQL.
 
-/// A connection to an SQL database, of whatever library: an ORM's, a wrapper's, the application's own.
+/// Connections to an SQL database of whatever library: an ORM's, a wrapper's, the application's own. What
+/// they are good for, and where:
+///
+///                                            PostgreSQL       MariaDB, MySQL   SQLite
+///   a task in your own open transaction:
+///     Client::enqueue(SqlTransaction&, …)    yes              yes              yes
+///   a store that has no other connections    open_postgres    open_mysql       no: a file has no server, and
+///     (postgres.hpp, mysql.hpp)                                                the store opens it by itself
+///   PersistentQueue's tables
+///     (persistent_queue.hpp)                 no               yes              no
+///
+/// Say once what your connection is, in a class of some thirty lines that has the four calls of
+/// SqlConnection: tests/pqxx.hpp is such a one for libpqxx, and tests/soci.hpp for SOCI (PostgreSQL, MySQL,
+/// SQLite). For the native ones of libpq, libmariadb and SQLite there are PostgresTransaction,
+/// MysqlTransaction and SqliteTransaction, which are faster: here each statement is a round trip.
 namespace tidemill {
 
 /// A parameter of a statement: NULL, an integer, or text in UTF-8.
@@ -43,12 +57,20 @@ concept SqlCursor = requires(T& cursor, std::size_t column) {
 ///   close()                     gives the connection up
 ///
 /// In `text` each `?` stands for a parameter, in their order; no text of ours has one elsewhere, nor a colon,
-/// nor a `$`. Any of the four may throw something derived from std::exception; that is an
-/// Error{unavailable} then, unless it is an Error already. A refused statement must not close the connection.
+/// nor a `$`. (Stores write all values into their texts, as literals, and have no parameters at all.) Any of
+/// the four may throw something derived from std::exception; that is an Error{unavailable} then, unless it is
+/// an Error already. SqlError says more. A refused statement must not close the connection, nor roll back a
+/// transaction that the server has not rolled back.
+///
+/// `query` gets what answers with rows, `execute` all else: SAVEPOINT, BEGIN, COMMIT and DDL too. A column is
+/// text, a whole number, a boolean ("t" or "f" is as good as 1 or 0) or, from PostgreSQL, a bytea in
+/// hexadecimal digits ("\\x616263", which is the server's own way). From MariaDB and MySQL some are bytes
+/// that no character set has: they come through as they are.
 ///
 /// A handle is one session: what one call sets, the next one finds (so a pool is none, one connection of it
 /// is). It is in autocommit mode, and no transaction is open when a call comes, but where a caller's own
 /// transaction is asked for. It speaks to the primary, never to a replica, and its texts are UTF-8 (utf8mb4).
+/// It doesn't connect anew by itself within a transaction.
 template <class T>
 concept SqlConnection = requires(T& connection, const std::string& text, std::span<const SqlValue> values) {
   { connection.execute(text, values) } -> std::convertible_to<std::int64_t>;
@@ -156,9 +178,23 @@ std::vector<SqlRow> SqlHandle::Holder<Pointer>::query(const std::string& text,
   return rows;
 }
 
-/// The caller's own open transaction on any connection, for `Client::enqueue` and
+/// The caller's own open transaction on any connection to the store's database, for `Client::enqueue` and
 /// `persistent_queue::add_job`: what is enqueued exists if and only if that transaction commits. It neither
 /// begins nor ends it.
+///
+///   pqxx::work work{connection};
+///   work.exec("INSERT INTO orders …");
+///   Pqxx calls{work};                                    // tests/pqxx.hpp
+///   tidemill::SqlTransaction transaction{tidemill::SqlHandle::borrow(calls)};
+///   client.enqueue(transaction, SendMail{…});
+///   work.commit();
+///
+/// All that is said of PostgresTransaction, MysqlTransaction and SqliteTransaction holds: what is enqueued is
+/// written between a savepoint (named tidemill) and its release, so an error leaves the transaction as it
+/// was; no row is locked that other tasks need; and workers are woken by the commit. Error{invalid} says that
+/// no transaction is open, that it has failed before or is read only, or that the connection is to another
+/// database than the store's; nothing is written then. Calls of other threads on the handle wait until the
+/// enqueue is done.
 class SqlTransaction : public Transaction {
  public:
   explicit SqlTransaction(SqlHandle db) : db_(std::move(db)) {}
