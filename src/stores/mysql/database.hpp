@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "stores/mysql/errors.hpp"
 #include "stores/mysql/layout.hpp"
@@ -20,8 +21,8 @@
 namespace tidemill::mysql_store {
 
 class Enqueuing;
+class KeyTaking;
 struct ClaimAnswer;
-struct Entry;
 
 /// What stores/sql is to know of MariaDB and MySQL: its driver, and what it says and does in its own way.
 struct Mysql {
@@ -32,8 +33,8 @@ struct Mysql {
   using Failure = mysql::Failure;
   using Outcome = mysql::Outcome;
   using Travels = mysql::Scope;
-  using Entry = mysql_store::Entry;
   using Enqueuing = mysql_store::Enqueuing;
+  using KeyTaking = mysql_store::KeyTaking;
   using ClaimAnswer = mysql_store::ClaimAnswer;
   using Scope = sql_store::Scope<Mysql>;
   using Write = sql_store::Write<Mysql>;
@@ -98,6 +99,15 @@ struct Mysql {
   /// Returns their numbers.
   static std::set<std::int64_t> end_simple(Write& write, const sql_store::SimpleEnds<Table>& ends);
 
+  // Unique keys: keyed.cpp.
+  static const sql_store::KeyStatements keys;
+  // The server gives tasks their numbers.
+  static void number(Write& /*write*/, const std::vector<sql_store::Entry*>& /*entries*/) {}
+  /// The entry's key, if row `holder` has it, begins anew; false: it has not.
+  static bool renew_key(Write& write, const sql_store::Entry& entry, std::int64_t holder, TimePoint now);
+  /// The row of the entry waits in its group now.
+  static void join_members(Write& write, const sql_store::Entry& entry, std::int64_t seq, TimePoint at);
+
   // Renewals: renew.cpp.
   static const sql_store::RenewalStatements renewal;
   /// What extends the leases; its last answer is seq, claim, signal and logs_kept of those that are held.
@@ -144,6 +154,7 @@ using Write = sql_store::Write<Mysql>;
 
 using sql_store::bytes_of;
 using sql_store::Counter;
+using sql_store::Entry;
 using sql_store::NameTable;
 using sql_store::News;
 using sql_store::plain;

@@ -7,6 +7,7 @@
 
 #include "core/rules.hpp"
 #include "stores/mysql/database.hpp"
+#include "stores/sql/keyed.hpp"
 #include "stores/sql/task.hpp"
 
 namespace tidemill::mysql_store {

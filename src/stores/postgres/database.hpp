@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "stores/postgres/errors.hpp"
 #include "stores/postgres/layout.hpp"
@@ -20,8 +21,8 @@
 namespace tidemill::postgres_store {
 
 class Enqueuing;
+class KeyTaking;
 struct ClaimAnswer;
-struct Entry;
 
 /// What stores/sql is to know of PostgreSQL: its driver, and what it says and does in its own way.
 struct Postgres {
@@ -32,8 +33,8 @@ struct Postgres {
   using Failure = postgres::Failure;
   using Outcome = postgres::Outcome;
   using Travels = postgres::Scope;
-  using Entry = postgres_store::Entry;
   using Enqueuing = postgres_store::Enqueuing;
+  using KeyTaking = postgres_store::KeyTaking;
   using ClaimAnswer = postgres_store::ClaimAnswer;
   using Scope = sql_store::Scope<Postgres>;
   using Write = sql_store::Write<Postgres>;
@@ -96,6 +97,16 @@ struct Postgres {
   /// Returns their numbers.
   static std::set<std::int64_t> end_simple(Write& write, const sql_store::SimpleEnds<Table>& ends);
 
+  // Unique keys: keyed.cpp.
+  static const sql_store::KeyStatements keys;
+  /// Gives tasks that come in order the numbers that they will have.
+  static void number(Write& write, const std::vector<sql_store::Entry*>& entries);
+  /// The entry's key, if row `holder` has it, begins anew; false: it has not.
+  static bool renew_key(Write& write, const sql_store::Entry& entry, std::int64_t holder, TimePoint now);
+  // A row says by itself which group it is in.
+  static void join_members(Write& /*write*/, const sql_store::Entry& /*entry*/, std::int64_t /*seq*/,
+                           TimePoint /*at*/) {}
+
   // Renewals: renew.cpp.
   static const sql_store::RenewalStatements renewal;
   /// What extends the leases; its last answer is seq, claim, signal and logs_kept of those that are held.
@@ -143,6 +154,7 @@ using Write = sql_store::Write<Postgres>;
 
 using sql_store::bytes_of;
 using sql_store::Counter;
+using sql_store::Entry;
 using sql_store::NameTable;
 using sql_store::News;
 using sql_store::plain;

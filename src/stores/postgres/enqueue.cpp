@@ -5,6 +5,7 @@
 
 #include "core/rules.hpp"
 #include "stores/postgres/database.hpp"
+#include "stores/sql/keyed.hpp"
 #include "stores/sql/task.hpp"
 
 namespace tidemill::postgres_store {

@@ -78,6 +78,17 @@ struct ReportStatements {
   Sql set_signals;    ///< Of a table of seq.
 };
 
+struct KeyStatements {
+  Sql has_ids;      ///< Of a table of n, queue and id: n of those that there are.
+  Sql get_holders;  ///< Of a table of n, queue and unique_key, if held at the time after it: n, id and seq of
+                    ///< the holder; line, attempt and crashes of its row; outlives.
+  Sql get_holders_now;  ///< The same, as others have committed it by now, in a caller's transaction too.
+  Sql lock_task;        ///< Row $1: `read_row`.
+  Sql overwrite;  ///< Row $1: line, at, kind, payload, options from priority to expires_at, group, headers.
+  Sql get_schedule;   ///< Schedule $1: next, paused; locked.
+  Sql move_schedule;  ///< Schedule $1: next, last.
+};
+
 struct RenewalStatements {
   Sql get_signal;    ///< For worker $1; locked.
   Sql put_worker;    ///< Id, host, state, queues, pid, slots, busy, stuck, started_at, beat_at; without a

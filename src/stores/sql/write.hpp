@@ -11,6 +11,7 @@
 
 #include <tidemill/store.hpp>
 
+#include "stores/sql/entry.hpp"
 #include "stores/sql/scope.hpp"
 #include "stores/sql/tally.hpp"
 
@@ -27,7 +28,6 @@ class Write : public Scope<Database>, public Tally {
   using Connection = typename Database::Connection;
   using Naming = sql_store::Naming<Database>;
   using Batch = typename Database::Batch;
-  using Entry = typename Database::Entry;
 
   /// In a transaction of our own; `lane` is where its counts go.
   Write(Connection& connection, Naming& naming, Batch opening, std::int64_t lane)
