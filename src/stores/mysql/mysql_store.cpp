@@ -16,7 +16,6 @@
 #include "stores/mysql/inside.hpp"
 #include "stores/mysql/schema.hpp"
 #include "stores/mysql/store_impl.hpp"
-#include "stores/mysql/sweep.hpp"
 #include "stores/sql/catalog_body.hpp"
 #include "stores/sql/handle.hpp"
 #include "stores/sql/server_store_body.hpp"
@@ -153,11 +152,6 @@ bool MysqlStore::claim_nothing(Scope& scope, const Claim& claim, TimePoint now, 
 
 ClaimAnswer MysqlStore::claim_tasks(Write& write, const Claim& claim, ClaimAnswer looked, TimePoint now) {
   return mysql_store::claim_tasks(write, claim, std::move(looked), now, capabilities_.task_bytes_max);
-}
-
-Swept MysqlStore::sweep_all(Write& write, std::string_view worker, Duration lease, std::size_t limit,
-                            TimePoint now) {
-  return mysql_store::sweep_all(write, worker, lease, limit, now, capabilities_.task_bytes_max);
 }
 
 }  // namespace mysql_store

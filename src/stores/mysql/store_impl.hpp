@@ -25,8 +25,6 @@ class MysqlStore final : public sql_store::ServerStore<Mysql> {
                                        const Call& call) override;
   bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer) override;
   ClaimAnswer claim_tasks(Write& write, const Claim& claim, ClaimAnswer looked, TimePoint now) override;
-  Swept sweep_all(Write& write, std::string_view worker, Duration lease, std::size_t limit,
-                  TimePoint now) override;
 
   Bell bell_;
 };

@@ -132,6 +132,20 @@ struct Postgres {
   static void drop_members(Write& /*write*/, std::int64_t /*queue*/, std::string_view /*group*/,
                            std::int64_t /*id*/) {}
 
+  // Sweeps: sweep.cpp.
+  static const sql_store::SweepStatements sweep;
+  // Nothing comes in by another way: plain INSERTs are into a view.
+  static void take_inbox(Write& /*write*/, TimePoint /*now*/, std::size_t /*task_bytes_max*/) {}
+  /// What asks whether anything is due in one of the lines: a row that says so; none or 0: nothing.
+  static void add_any_past(Batch& batch, const std::vector<std::int64_t>& lines, TimePoint now);
+  /// Tasks in these lines whose time has come, the first first; locked.
+  static std::vector<sql_store::Row> lapsed_rows(Write& write, const std::vector<std::int64_t>& lines,
+                                                 std::size_t limit, TimePoint now);
+  /// What is over for long enough goes; returns how many.
+  static std::size_t purge(Write& write, std::size_t limit, TimePoint now);
+  /// Brings what callers' transactions have noted of counts into the counters. Comes last.
+  static void fold_deltas(Write& write);
+
   // The rest: catalog.cpp, statements.cpp, claim.cpp.
   static const sql_store::CatalogStatements catalog;
   static std::vector<QueueInfo> read_queues(Scope& scope, TimePoint now);

@@ -16,7 +16,6 @@
 #include "stores/postgres/inside.hpp"
 #include "stores/postgres/schema.hpp"
 #include "stores/postgres/store_impl.hpp"
-#include "stores/postgres/sweep.hpp"
 #include "stores/sql/catalog_body.hpp"
 #include "stores/sql/handle.hpp"
 #include "stores/sql/server_store_body.hpp"
@@ -108,11 +107,6 @@ bool PostgresStore::claim_nothing(Scope& scope, const Claim& claim, TimePoint no
 
 ClaimAnswer PostgresStore::claim_tasks(Write& write, const Claim& claim, ClaimAnswer looked, TimePoint now) {
   return postgres_store::claim_tasks(write, claim, fronts_, std::move(looked), now);
-}
-
-Swept PostgresStore::sweep_all(Write& write, std::string_view worker, Duration lease, std::size_t limit,
-                               TimePoint now) {
-  return postgres_store::sweep_all(write, worker, lease, limit, now);
 }
 
 Wake PostgresStore::wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,

@@ -85,8 +85,6 @@ class ServerStore : public Store, public Catalog, public Groups {
                                                const Call& call) = 0;
   virtual bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer) = 0;
   virtual ClaimAnswer claim_tasks(Write& write, const Claim& claim, ClaimAnswer looked, TimePoint now) = 0;
-  virtual Swept sweep_all(Write& write, std::string_view worker, Duration lease, std::size_t limit,
-                          TimePoint now) = 0;
 
   /// Made with the tables: wherever it is read, there they are.
   std::int64_t identity(const Call& call);

@@ -11,6 +11,7 @@
 #include "stores/sql/renew.hpp"
 #include "stores/sql/report.hpp"
 #include "stores/sql/server_store.hpp"
+#include "stores/sql/sweep.hpp"
 #include "stores/sql/task.hpp"
 
 namespace tidemill::sql_store {
@@ -149,7 +150,9 @@ Swept ServerStore<Database>::sweep(std::string_view worker, Duration lease, std:
                                    const Call& call) {
   return rest_.run(
       call, {.tasks = limit, .sync = false},
-      [&](Write& write) { return sweep_all(write, worker, lease, limit, call.now); },
+      [&](Write& write) {
+        return sweep_all(write, worker, lease, limit, call.now, capabilities_.task_bytes_max);
+      },
       [&](Scope& scope, Swept&) { return sweep_nothing(scope, call.now); });
 }
 

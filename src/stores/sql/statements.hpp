@@ -99,6 +99,19 @@ struct RenewalStatements {
   Sql add_stats;     ///< Rows of span, at, queue, kind, success, failure, crash, busy: to what is there.
 };
 
+struct SweepStatements {
+  Sql queues_with;   ///< State and queue of all that have tasks active, scheduled or to be retried.
+  Sql any_leftover;  ///< Whether anything else is over at $1, silent since $2, of minutes before $3, of days
+                     ///< before $4.
+  Sql take_over;     ///< Of a table of seq and claim: until, worker.
+  Sql drop_keys;     ///< Over at $1, at most $2; as are workers, locks, documents.
+  Sql drop_workers;
+  Sql drop_stats;  ///< Of span $1, before $2, at most $3.
+  Sql drop_locks;
+  Sql drop_documents;
+  Sql drop_sessions;  ///< Those that nobody has used for a day.
+};
+
 /// Queue and name come first.
 struct GroupStatements {
   Sql lock;
