@@ -32,7 +32,7 @@ struct Mysql {
   using Query = mysql::Query;
   using Failure = mysql::Failure;
   using Outcome = mysql::Outcome;
-  using Travels = mysql::Scope;
+  using Travels = mysql::Scope;  ///< How a batch stands to a transaction.
   using Enqueuing = mysql_store::Enqueuing;
   using KeyTaking = mysql_store::KeyTaking;
   using ClaimAnswer = mysql_store::ClaimAnswer;
@@ -166,7 +166,6 @@ using Readers = sql_store::Readers<Mysql>;
 using Scope = sql_store::Scope<Mysql>;
 using Write = sql_store::Write<Mysql>;
 
-using sql_store::bytes_of;
 using sql_store::Counter;
 using sql_store::Entry;
 using sql_store::NameTable;

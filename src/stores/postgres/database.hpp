@@ -32,7 +32,7 @@ struct Postgres {
   using Query = postgres::Query;
   using Failure = postgres::Failure;
   using Outcome = postgres::Outcome;
-  using Travels = postgres::Scope;
+  using Travels = postgres::Scope;  ///< How a batch stands to a transaction.
   using Enqueuing = postgres_store::Enqueuing;
   using KeyTaking = postgres_store::KeyTaking;
   using ClaimAnswer = postgres_store::ClaimAnswer;
@@ -166,7 +166,6 @@ using Readers = sql_store::Readers<Postgres>;
 using Scope = sql_store::Scope<Postgres>;
 using Write = sql_store::Write<Postgres>;
 
-using sql_store::bytes_of;
 using sql_store::Counter;
 using sql_store::Entry;
 using sql_store::NameTable;

@@ -28,22 +28,17 @@ using sql_store::last_line;
 using sql_store::line_of;
 using sql_store::make_claim;
 using sql_store::no_claim;
-using sql_store::parse_token;
 using sql_store::queue_of;
-using sql_store::read_lines;
-using sql_store::read_map;
 using sql_store::set_line;
 using sql_store::state_of;
 using sql_store::stored;
 using sql_store::stored_id;
 using sql_store::time_of;
-using sql_store::Token;
 using sql_store::token_text;
 using sql_store::unless;
 using sql_store::usual_crashes_max;
 using sql_store::usual_retries_max;
 using sql_store::usual_timeout;
-using sql_store::write_lines;
 using sql_store::write_map;
 
 /// What `sql_store::read_row` reads: the first columns of a SELECT from `tidemill_job j`.
