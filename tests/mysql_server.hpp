@@ -35,10 +35,13 @@ inline constexpr const char* mariadb_installer = "/usr/bin/mariadb-install-db";
 class MysqlTemplate : public ServerAccount {
  public:
   MysqlTemplate() : ServerAccount("mysql") {
-    std::filesystem::create_directory(*this / "data");
-    give(*this / "data");
+    for (const char* const folder : {"data", "temporary"}) {
+      std::filesystem::create_directory(*this / folder);
+      give(*this / folder);
+    }
     Process install = run({mariadb_installer, "--no-defaults", "--auth-root-authentication-method=normal",
-                           "--datadir=" + (*this / "data").string(), "--innodb-log-file-size=8M"});
+                           "--datadir=" + (*this / "data").string(),
+                           "--tmpdir=" + (*this / "temporary").string(), "--innodb-log-file-size=8M"});
     if (install.wait() != 0) throw std::runtime_error{"mariadb-install-db fails:\n" + read_file(log_file())};
   }
 };

@@ -1,6 +1,8 @@
 // How tasks come in.
 #include "contract.hpp"
 
+#include "core/uuid.hpp"
+
 namespace tidemill::contract {
 
 using namespace std::chrono_literals;
@@ -188,7 +190,7 @@ TEST_P(EnqueueContract, Rule8_RunAtWinsAndMayBePast) {
 }
 
 // Why: a call that is repeated has the effect of one; producers make ids before the first send. How: the same
-// batch twice, and once more when the tasks run.
+// batch twice, and once more when the tasks run; and the same with ids as producers make them, among others.
 TEST_P(EnqueueContract, Rule10_ARepeatedEnqueueMakesNoSecondTask) {
   const std::vector<Task> batch = {task("a"), task("b")};
   EXPECT_THAT(put_all(batch), ElementsAre(Put::created, Put::created));
@@ -198,6 +200,11 @@ TEST_P(EnqueueContract, Rule10_ARepeatedEnqueueMakesNoSecondTask) {
   EXPECT_THAT(put_all(batch), ElementsAre(Put::exists, Put::exists));
   EXPECT_EQ(queue()->counts[State::active], 2U);
   EXPECT_EQ(queue()->counts[State::pending], 0U);
+  const Task first = task(to_string(make_uuid()));
+  EXPECT_EQ(put(first).put, Put::created);
+  EXPECT_EQ(put(first).put, Put::exists);
+  EXPECT_THAT(put_all({task(to_string(make_uuid())), first}), ElementsAre(Put::created, Put::exists));
+  EXPECT_EQ(queue()->counts[State::pending], 2U);
 }
 
 // Why: "exists" must leave the first task alone: a producer with an old id can't change what runs. How:

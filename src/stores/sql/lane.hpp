@@ -130,7 +130,7 @@ class Lane {
   void answer_by_reading(std::vector<Operation*>& operations);
   /// Takes out the first operations, those that went into one transaction.
   void write_some(std::vector<Operation*>& operations);
-  std::size_t transaction(std::span<Operation* const> operations);
+  std::size_t transaction(std::span<Operation* const> operations, bool careful);
   void each_alone(std::span<Operation* const> operations);
   /// False when another try may succeed.
   bool give_up_after(const Failure& failure, int tries, Steady::time_point until);

@@ -112,7 +112,7 @@ void Lane<Database>::write_some(std::vector<Operation*>& operations) {
   for (int tries = 0;; ++tries) {
     std::size_t done = 0;
     try {
-      done = transaction(operations);
+      done = transaction(operations, tries > 0);
       operations.erase(operations.begin(), operations.begin() + static_cast<std::ptrdiff_t>(done));
       return;
     } catch (const Failure& failure) {
@@ -159,12 +159,13 @@ void Lane<Database>::each_alone(std::span<Operation* const> operations) {
 
 /// Takes operations in order until all are written or the time is up, and returns how many.
 template <class Database>
-std::size_t Lane<Database>::transaction(std::span<Operation* const> operations) {
+std::size_t Lane<Database>::transaction(std::span<Operation* const> operations, bool careful) {
   const auto patient = patience_of(operations);
   open(patient);
   number_ += 2;
   used_ = Steady::now();
   Write write{*db_, naming_, opening(operations), options_.number};
+  if (careful) write.be_careful();
   const auto until = Steady::now() + time_max;
   bool gathered = false;
   for (const Operation* const operation : operations) {

@@ -44,6 +44,11 @@ class Write : public Scope<Database>, public Tally {
   /// one waits until this transaction ends.
   std::int64_t next_number(Counter counter, TimePoint now);
 
+  /// Nothing may be told that the server could refuse: either such a thing has just failed, or the
+  /// transaction is the caller's.
+  bool careful() const noexcept { return careful_ || callers(); }
+  void be_careful() noexcept { careful_ = true; }
+
   /// For one INSERT of all that has gathered; whoever takes them inserts them.
   void gather(std::span<Entry* const> tasks) {
     gathered_.insert(gathered_.end(), tasks.begin(), tasks.end());
@@ -74,6 +79,7 @@ class Write : public Scope<Database>, public Tally {
   std::map<std::pair<std::int64_t, std::string>, Joined> joined_;
   std::vector<Entry*> gathered_;
   std::int64_t died_ = 0;
+  bool careful_ = false;
 };
 
 }  // namespace tidemill::sql_store
