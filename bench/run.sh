@@ -28,6 +28,8 @@ while [ $# -gt 0 ]; do
 done
 tidemill=${TIDEMILL_BINARY:-../build/release/src/cli/tidemill}
 [ -x "$tidemill" ] || { echo "bench/run.sh: $tidemill is missing; run ./dev bench" >&2; exit 1; }
+# shellcheck source=servers.sh
+. ./servers.sh
 results=$dir/results.jsonl
 : > "$results"
 
@@ -56,18 +58,6 @@ go_ready() {
   (cd peers/go && go build -o "$dir/" ./beanstalkd ./river ./asynq) || leave_out "$1" "the Go peers don't build"
 }
 
-# start_free COMMAND PORT_OPTION...: starts a server on a port from 51300 on that is free, also of what is left of a
-# connection that has ended. Sets server and port.
-start_free() {
-  port=51300
-  while true; do
-    "$@" "$port" > /dev/null 2>&1 & server=$!
-    until (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || ! kill -0 "$server" 2> /dev/null; do sleep 0.05; done
-    if kill -0 "$server" 2> /dev/null; then return; fi
-    port=$((port + 1))
-  done
-}
-
 # node_ready NAME
 node_ready() {
   command -v npm > /dev/null || { leave_out "$1" "no npm here"; return; }
@@ -76,8 +66,6 @@ node_ready() {
   (cd "$dir/$1" && npm install --silent --no-audit --no-fund --ignore-scripts > /dev/null 2>&1) ||
     leave_out "$1" "it can't be installed"
 }
-
-stop_server() { kill "$server" && wait "$server" 2> /dev/null || true; }
 
 beanstalkd_round() {
   start_free beanstalkd -l 127.0.0.1 -p
@@ -161,30 +149,16 @@ huey_round() {
   "$dir/venv/bin/python" peers/huey/huey_bench.py $((tasks / 10)) "$dir/huey.db" >> "$results" || say "Huey failed"
 }
 
-# as_user USER COMMAND...: database servers refuse to be root's.
-as_user() {
-  local user=$1
-  shift
-  if [ "$(id -u)" = 0 ]; then setpriv --reuid "$user" --regid "$user" --clear-groups "$@"; else "$@"; fi
-}
-
-# own_folder USER: sets folder.
-own_folder() {
-  folder=$dir/$1
-  rm -rf "$folder" && mkdir "$folder" && chmod a+x "$dir"
-  if [ "$(id -u)" = 0 ]; then chown "$1" "$folder"; fi
-}
-
 # pg_limit NAME ROWS CLIENTS TRANSACTIONS SQL: rows a second of a statement of so many rows, in transactions of its own.
 pg_limit() {
-  "$pg/psql" -qh 127.0.0.1 -p "$port" -U postgres limits <<< "
+  on_postgres psql -q limits <<< "
     DROP TABLE IF EXISTS job;
     CREATE TABLE job(id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, state int DEFAULT 0, payload text);
     CREATE INDEX ON job(id) WHERE state = 0;
     INSERT INTO job(payload) SELECT repeat('x', 100) FROM generate_series(1, 300000);
     VACUUM ANALYZE job; CHECKPOINT" > /dev/null 2>&1
   local rate
-  rate=$("$pg/pgbench" -nM prepared -h 127.0.0.1 -p "$port" -U postgres -c "$3" -j 2 -t "$4" -f /dev/stdin limits \
+  rate=$(on_postgres pgbench -nM prepared -c "$3" -j 2 -t "$4" -f /dev/stdin limits \
     <<< "$5" | sed -n 's/^tps = \([0-9.]*\).*/\1/p')
   printf '{"workload":"PostgreSQL itself: %s","value":%.0f,"unit":"rows/s"}\n' "$1" "$(python3 -c "print($rate * $2)")"
 }
@@ -204,14 +178,14 @@ pg_limits() {
 
 # Each system has a database of its own on one server, whose settings are PostgreSQL's own.
 postgres_round() {
-  own_folder postgres
-  as_user postgres "$pg/initdb" -D "$folder" -A trust -U postgres > /dev/null
-  start_free as_user postgres "$pg/postgres" -D "$folder" -k "" -c listen_addresses=127.0.0.1 -c max_connections=200 -p
+  start_postgres
   local url=postgres://postgres@127.0.0.1:$port
-  for name in limits tidemill river graphile; do "$pg/createdb" -h 127.0.0.1 -p "$port" -U postgres $name; done
+  for name in limits tidemill river graphile; do on_postgres createdb $name; done
   {
     pg_limits || say "PostgreSQL's limits failed"
     "$tidemill" bench --store "$url/tidemill" --tasks "$tasks" --threads 32 --json || say "PostgreSQL failed"
+    "$tidemill" bench --store "$url/tidemill" --tasks "$tasks" --workload drain --backlog "$backlog" --json ||
+      say "PostgreSQL failed"
     if wanted river; then "$dir/river" "$tasks" postgres "$url/river?pool_max_conns=40" || say "River failed"; fi
     if wanted graphile; then
       node "$dir/graphile/graphile.mjs" "$tasks" "$url/graphile" || say "graphile-worker failed"
@@ -221,11 +195,7 @@ postgres_round() {
 }
 
 mysql_round() {
-  own_folder mysql
-  mariadb-install-db --no-defaults --datadir="$folder" --auth-root-authentication-method=normal > /dev/null
-  if [ "$(id -u)" = 0 ]; then chown -R mysql "$folder"; fi
-  start_free as_user mysql mariadbd --no-defaults --datadir="$folder" --socket="$folder/socket" \
-    --bind-address=127.0.0.1 --port
+  start_mariadb
   mariadb -h 127.0.0.1 -P "$port" -u root -e "CREATE DATABASE tidemill"
   "$tidemill" bench --store "mysql://root@127.0.0.1:$port/tidemill" --tasks "$tasks" --json >> "$results" ||
     say "MariaDB failed"
@@ -240,7 +210,6 @@ if ! on sqlite && ! on postgres; then peers=${peers/river/}; fi
 has() { command -v "$1" > /dev/null; }
 has wrk || { say "wrk is not installed (apt-get install wrk): the server is left out"; server=; }
 if on redis && ! has redis-server; then skip_store redis "no redis-server (apt-get install redis-server)"; fi
-pg=$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -1 || true)
 if on postgres && [ ! -x "$pg/pgbench" ]; then skip_store postgres "no PostgreSQL (apt-get install postgresql)"; fi
 if on mysql && ! has mariadbd; then skip_store mysql "no mariadbd (apt-get install mariadb-server-core)"; fi
 if wanted asynq; then go_ready asynq; fi

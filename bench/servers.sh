@@ -1,0 +1,56 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # It shares variables with those who source it.
+# Servers for measurements, each on a free port of loopback with its files in a folder of $dir. To be sourced.
+
+# start_free COMMAND PORT_OPTION...: starts a server on a port from 51300 on that is free, also of what is left of a
+# connection that has ended. Sets server and port.
+start_free() {
+  port=51300
+  while true; do
+    "$@" "$port" > /dev/null 2>&1 & server=$!
+    until (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || ! kill -0 "$server" 2> /dev/null; do sleep 0.05; done
+    if kill -0 "$server" 2> /dev/null; then return; fi
+    port=$((port + 1))
+  done
+}
+
+stop_server() { kill "$server" && wait "$server" 2> /dev/null || true; }
+
+# as_user USER COMMAND...: database servers refuse to be root's.
+as_user() {
+  local user=$1
+  shift
+  if [ "$(id -u)" = 0 ]; then setpriv --reuid "$user" --regid "$user" --clear-groups "$@"; else "$@"; fi
+}
+
+# own_folder USER: sets folder.
+own_folder() {
+  folder=$dir/$1
+  rm -rf "$folder" && mkdir "$folder" && chmod a+x "$dir"
+  if [ "$(id -u)" = 0 ]; then chown "$1" "$folder"; fi
+}
+
+# Where the newest PostgreSQL is; empty: nowhere.
+pg=$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -1 || true)
+
+# With PostgreSQL's own settings, but for the number of connections.
+start_postgres() {
+  own_folder postgres
+  as_user postgres "$pg/initdb" -D "$folder" -A trust -U postgres > /dev/null
+  start_free as_user postgres "$pg/postgres" -D "$folder" -k "" -c listen_addresses=127.0.0.1 -c max_connections=200 -p
+}
+
+# on_postgres PROGRAM ARGUMENT...: psql, createdb, pgbench.
+on_postgres() {
+  local program=$1
+  shift
+  "$pg/$program" -h 127.0.0.1 -p "$port" -U postgres "$@"
+}
+
+start_mariadb() {
+  own_folder mysql
+  mariadb-install-db --no-defaults --datadir="$folder" --tmpdir="$folder" --auth-root-authentication-method=normal \
+    > /dev/null
+  if [ "$(id -u)" = 0 ]; then chown -R mysql "$folder"; fi
+  start_free as_user mysql mariadbd --no-defaults --datadir="$folder" --socket="$folder/socket" \
+    --bind-address=127.0.0.1 --port
+}
