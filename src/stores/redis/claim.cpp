@@ -23,13 +23,17 @@ constexpr std::int64_t promoted_tasks = 100;
 constexpr std::size_t first_lease = 3;
 constexpr std::size_t lease_values = 3;
 
-}  // namespace
-
 std::optional<Token> parse_token(std::string_view text) {
   const std::size_t colon = text.find_first_not_of("0123456789");
   if (colon == text.npos || colon <= token_digits || text[colon] != ':') return {};
   if (text.find(':', colon + 1) != text.npos) return {};
   return Token{std::string{text.substr(0, colon)}, std::string{text.substr(colon + 1)}};
+}
+
+}  // namespace
+
+Token token_of(const Lease& lease) {
+  return parse_token(lease.token).value_or(Token{.since = "0000", .nonce = "-"});
 }
 
 std::vector<Ticket> make_tickets(TimePoint now, std::size_t count) {

@@ -21,7 +21,8 @@ struct Token {
 };
 /// So many last digits tell the leases of one script's claim apart.
 constexpr std::size_t token_digits = 3;
-std::optional<Token> parse_token(std::string_view text);
+/// The lease's, or where that is none, one that no lease has.
+Token token_of(const Lease& lease);
 
 /// One script's claim.
 struct Ticket {

@@ -33,7 +33,7 @@ Renewed RedisStore::renew(const tidemill::WorkerInfo& worker, std::span<const Be
       begun.add(seconds_up(call.now + lease));
       return begun;
     });
-    const auto token = parse_token(beat.lease->token).value_or(Token{});
+    const auto token = token_of(*beat.lease);
     command.add(ref.id).add(token.since).add(token.nonce).add(beat.started ? "1" : "");
     command.add(beat.progress ? "1" : "").add(beat.progress.value_or("")).add(write_lines(beat.logs));
   }

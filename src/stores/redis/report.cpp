@@ -78,14 +78,11 @@ std::string attempt_of(const Report& report, TimePoint now) {
                         .logs = report.logs});
 }
 
-/// What no lease has.
-const Token nobodys{"0000", "-"};
-
 /// What the script for plain successes wants to know of a lease.
 class DoneToken {
  public:
   std::string of(const Report& report, const redis::Command& command) {
-    const auto token = parse_token(report.lease->token).value_or(nobodys);
+    const auto token = token_of(*report.lease);
     const std::size_t same = token.since.size() - token_digits;
     const std::string lock = lock_to_release(report);
     const bool as_before =
@@ -117,7 +114,7 @@ std::vector<std::size_t> by_claim(std::span<const Report> reports) {
 
 void RedisStore::add_report(redis::Command& command, const Report& report, const Call& call) const {
   const Task task = ended(report, call.now);
-  const auto token = parse_token(report.lease->token).value_or(nobodys);
+  const auto token = token_of(*report.lease);
   const TimePoint goes = call.now + report.keep.value_or(0us);
   command.add(task.ref.id).add(token.since).add(token.nonce).add(tally_of(report)).add(place_of(report));
   std::int64_t score = 0;
@@ -226,9 +223,9 @@ bool RedisStore::holds(const Lease& lease, const Call& call) {
   const Ref& ref = lease.task.ref;
   auto command = redis::Command{"HMGET", task_key(ref.queue, ref.id)};
   const redis::Reply reply = ask(command.add("state").add("pending_since").add("w").reads(), call);
-  const auto token = parse_token(lease.token);
-  return token && reply.items.at(0).text == "active" && reply.items.at(1).text == token->since &&
-         reply.items.at(2).text.starts_with(token->nonce + ":");
+  const Token token = token_of(lease);
+  return reply.items.at(0).text == "active" && reply.items.at(1).text == token.since &&
+         reply.items.at(2).text.starts_with(token.nonce + ":");
 }
 
 }  // namespace tidemill::redis_store
