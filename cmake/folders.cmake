@@ -33,7 +33,7 @@ function(tidemill_library name folder)
 
   # A static library may leave anything undefined for others to fill in. So all of it is linked into a program that
   # does nothing, with exactly the layers above: a call to any other layer fails here, by name.
-  if(TIDEMILL_TESTS)
+  if(TIDEMILL_TESTS AND NOT TIDEMILL_SANITIZE)
     add_executable(${target}_alone ${PROJECT_SOURCE_DIR}/cmake/alone.cpp)
     target_link_libraries(${target}_alone PRIVATE $<LINK_LIBRARY:WHOLE_ARCHIVE,${target}>)
     set_target_properties(${target}_alone PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/alone)

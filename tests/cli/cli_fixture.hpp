@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <boost/json.hpp>
 
+#include "places.hpp"
 #include "process.hpp"
 
 namespace tidemill::testing {
@@ -51,7 +52,7 @@ class CliTest : public ::testing::Test {
 
   Process start(std::vector<std::string> arguments, const std::string& name, const std::string& input = "") {
     write_file(directory_ / (name + ".in"), input);
-    arguments.insert(arguments.begin(), TIDEMILL_BINARY);
+    arguments.insert(arguments.begin(), command());
     return Process{std::move(arguments),
                    {directory_ / (name + ".in"), directory_ / (name + ".out"), directory_ / (name + ".err")}};
   }

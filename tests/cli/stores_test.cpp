@@ -41,7 +41,7 @@ TEST_F(StoresTest, SaysThatAStoreIsReadOnly) {
   enqueue("greet");
   chmod((directory_ / "jobs.db").c_str(), 0400);
   chmod(directory_.path().c_str(), 0500);
-  const int code = std::system((std::string{TIDEMILL_BINARY} + " enqueue greet > /dev/null 2>&1").c_str());
+  const int code = std::system((command() + " enqueue greet > /dev/null 2>&1").c_str());
   chmod(directory_.path().c_str(), 0700);
   EXPECT_NE(code, 0);
   bad(1, "read-only", "enqueue", "greet");
@@ -76,8 +76,7 @@ TEST_F(StoresTest, EachCommandTeachesByExamples) {
 
 TEST_F(StoresTest, ClosedOutputIsNoSuccess) {
   enqueue("greet");
-  const int status =
-      std::system((std::string{TIDEMILL_BINARY} + " tasks --json > /dev/full 2> /dev/null").c_str());
+  const int status = std::system((command() + " tasks --json > /dev/full 2> /dev/null").c_str());
   EXPECT_EQ(WEXITSTATUS(status), 1);
 }
 

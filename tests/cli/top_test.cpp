@@ -213,7 +213,7 @@ class OnTerminal {
 TEST_F(TopTest, InATerminalKeysChooseAndPauseAQueueAndQuit) {
   enqueue("greet", "--queue", "first");
   enqueue("greet", "--queue", "second");
-  OnTerminal top{{TIDEMILL_BINARY, "top", "--interval", "100ms"}};
+  OnTerminal top{{command(), "top", "--interval", "100ms"}};
   ASSERT_TRUE(top.shows("\x1b[?1049h")) << top.seen();
   EXPECT_TRUE(top.shows("\x1b[7mfirst"));
   EXPECT_FALSE(top.restored());
@@ -237,14 +237,14 @@ TEST_F(TopTest, InATerminalKeysChooseAndPauseAQueueAndQuit) {
 TEST_F(TopTest, SignalsAndTroubleLeaveTheTerminalAsItWas) {
   enqueue("greet");
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
-    OnTerminal top{{TIDEMILL_BINARY, "top"}};
+    OnTerminal top{{command(), "top"}};
     ASSERT_TRUE(top.shows("q quit"));
     top.signal(number);
     EXPECT_TRUE(top.shows("\x1b[?1049l"));
     EXPECT_EQ(top.wait(), 0);
     EXPECT_TRUE(top.restored());
   }
-  OnTerminal top{{TIDEMILL_BINARY, "top", "--store", "sqlite:/nowhere/jobs.db"}};
+  OnTerminal top{{command(), "top", "--store", "sqlite:/nowhere/jobs.db"}};
   EXPECT_TRUE(top.shows("\x1b[?1049l"));
   EXPECT_TRUE(top.shows("can't be opened"));
   EXPECT_EQ(top.wait(), 1);

@@ -7,6 +7,7 @@
 
 #include <tidemill/error.hpp>
 
+#include "places.hpp"
 #include "process.hpp"
 
 namespace tidemill::config {
@@ -48,7 +49,7 @@ TEST(ConfigTest, AddressesOfBothFamiliesCanBeListenedOn) {
 /// docs/tidemill.yaml.
 Config documented() {
   ::setenv("OPS_TOKEN", "0123456789abcdef", 1);
-  return load(TIDEMILL_SOURCE_DIR "/docs/tidemill.yaml");
+  return load(testing::in_sources("docs/tidemill.yaml"));
 }
 
 TEST(ConfigTest, TheDocumentedFileReads) {

@@ -9,6 +9,7 @@
 
 #include <tidemill/inspector.hpp>
 
+#include "places.hpp"
 #include "process.hpp"
 #include "redis_server.hpp"
 
@@ -35,7 +36,7 @@ class AsynqExample : public ::testing::Test {
 
   Process start(std::initializer_list<std::string> words) {
     std::vector<std::string> arguments = {"/usr/bin/env", "TIDEMILL_STORE=" + server_->url(),
-                                          std::string{TIDEMILL_EXAMPLES_DIR} + "/example_asynq"};
+                                          testing::built("example_asynq")};
     arguments.insert(arguments.end(), words);
     return {std::move(arguments), {.out = directory_ / "out", .err = directory_ / "err"}};
   }

@@ -7,6 +7,7 @@
 #include <tidemill/sql.hpp>
 
 #include "mysql_server.hpp"
+#include "places.hpp"
 #include "process.hpp"
 
 namespace tidemill {
@@ -19,7 +20,7 @@ class PersistentQueueExample : public ::testing::Test {
   testing::Process start(std::vector<std::string> words) {
     std::vector<std::string> arguments{"/usr/bin/env"};
     arguments.push_back("TIDEMILL_MYSQL=" + testing::shared_mysql().url());
-    arguments.push_back(TIDEMILL_EXAMPLES_DIR "/example_persistent_queue");
+    arguments.push_back(testing::built("example_persistent_queue"));
     arguments.insert(arguments.end(), words.begin(), words.end());
     return {std::move(arguments), {.out = directory_ / "out", .err = directory_ / "err"}};
   }

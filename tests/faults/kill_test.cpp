@@ -15,6 +15,7 @@
 
 #include "faults/kill_fixture.hpp"
 #include "mysql_server.hpp"
+#include "places.hpp"
 #include "postgres_server.hpp"
 #include "process.hpp"
 #include "redis_server.hpp"
@@ -27,7 +28,7 @@ using testing::eventually;
 using testing::Process;
 using testing::read_file;
 
-const std::string helper = std::string{TIDEMILL_FAULTS_DIR} + "/kill_worker_main";
+const std::string helper = testing::built("tests/faults/kill_worker_main");
 
 std::size_t count_lines(const std::string& text) {
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));

@@ -19,6 +19,7 @@
 #include "drivers/http/server.hpp"
 #include "faults/kill_fixture.hpp"
 #include "http_peer.hpp"
+#include "places.hpp"
 #include "process.hpp"
 
 namespace tidemill {
@@ -163,7 +164,7 @@ deliveries:
 log: {{level: warning}}
 )",
                                           port_, recorder_.port(), ++run_));
-    return Process{{TIDEMILL_BINARY, "serve", "--config", file, "--store", url()},
+    return Process{{testing::command(), "serve", "--config", file, "--store", url()},
                    {.err = directory_ / "log"}};
   }
 

@@ -1,5 +1,6 @@
 // A lease is of one worker at a time, whoever takes it: Go's recoverer from us, or our sweep from Go.
 #include "ours.hpp"
+#include "places.hpp"
 
 namespace tidemill::testing {
 namespace {
@@ -80,7 +81,7 @@ TEST_F(Fence, GoTakesTheTaskOfOurKilledProcess) {
   {
     // Its command sees that it is gone, and ends too.
     const std::string hangs = "email=while kill -0 $PPID; do sleep 0.05; done";
-    Process worker{{TIDEMILL_BINARY, "work", "--store", redis().url(), "--on", hangs}, {}};
+    Process worker{{command(), "work", "--store", redis().url(), "--on", hangs}, {}};
     ASSERT_TRUE(becomes("default", id, "active"));
     worker.end(SIGKILL);
   }

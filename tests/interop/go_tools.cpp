@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "places.hpp"
 #include "process.hpp"
 
 namespace tidemill::testing {
@@ -62,7 +63,7 @@ const GoBuild& go() {
 /// The program in a folder beside this file; `what` is what it takes from Go's module proxy.
 GoBuild build_peer(const std::string& name, const std::string& what) {
   if (!go().why_not.empty()) return go();
-  const std::string folder = TIDEMILL_SOURCE_DIR "/tests/interop/" + name;
+  const std::string folder = in_sources("tests/interop/" + name);
   const std::filesystem::path program = scratch() / (name + "-peer");
   const Run modules = run({go().program.string(), "mod", "download", "-C", folder});
   if (modules.code != 0) return {{}, fmt::format("Go could not get {}:\n{}", what, modules.output)};

@@ -10,6 +10,8 @@
 
 #include <tidemill/cron.hpp>
 
+#include "places.hpp"
+
 namespace {
 
 using tidemill::Cron;
@@ -75,8 +77,9 @@ void check_row(const boost::json::object& row) {
 
 // Each line of the file was printed by the Go parser; it is not to be edited.
 TEST(CronRobfig, AnswersAsTheGoParserDid) {
-  std::ifstream file{TIDEMILL_GOLDEN_DIR "/cron-robfig-v3.0.0.jsonl"};
-  ASSERT_TRUE(file) << "no golden file in " TIDEMILL_GOLDEN_DIR;
+  const std::string golden = tidemill::testing::in_sources("tests/golden/cron-robfig-v3.0.0.jsonl");
+  std::ifstream file{golden};
+  ASSERT_TRUE(file) << golden << " is missing";
   int rows = 0;
   for (std::string line; std::getline(file, line); ++rows) check_row(boost::json::parse(line).as_object());
   EXPECT_EQ(rows, 581);

@@ -13,6 +13,7 @@
 
 #include "core/rules.hpp"
 #include "core/transitions.hpp"
+#include "places.hpp"
 
 namespace tidemill {
 namespace {
@@ -28,7 +29,7 @@ std::string read_file(const std::string& path) {
 
 /// Compares or writes what stands between the marks named `part` of a page.
 void expect_part(const std::string& page, const std::string& part, const std::string& wanted) {
-  const std::string path = fmt::format("{}/docs/{}", TIDEMILL_SOURCE_DIR, page);
+  const std::string path = testing::in_sources("docs/" + page);
   const std::string begin = fmt::format("<!-- generated: {} -->\n", part);
   const std::string end = "<!-- end -->";
   std::string text = read_file(path);
