@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# How PostgreSQL's drain holds while another session keeps a transaction open, so that no dead row can go: drains for a
-# minute, again and again for as long as told with the transaction open, and for a minute after its end.
+# How PostgreSQL's drain holds while another session keeps a transaction open, so that no dead row can go: one process
+# fills the queue and drains it, again and again, for a minute, then for as long as told with the transaction open, and
+# for a minute after its end.
 #
 #   bench/held.sh [--seconds N] [--tasks N] [--dir DIR]
 #
@@ -25,19 +26,21 @@ tidemill=${TIDEMILL_BINARY:-../build/release/src/cli/tidemill}
 . ./servers.sh
 [ -x "$pg/psql" ] || { echo "bench/held.sh: there is no PostgreSQL; apt-get install postgresql" >&2; exit 1; }
 
-# minute WHEN: sets rate.
+# minute WHEN
 minute() {
-  local end=$((SECONDS + 60)) rates=()
-  while [ $SECONDS -lt $end ]; do
-    rates+=("$("$tidemill" bench --store "postgres://postgres@127.0.0.1:$port/postgres" --tasks "$tasks" \
-      --workload drain --json | sed -n 's/.*"rate":\([0-9]*\).*/\1/p')")
-  done
-  rate=$(printf '%s\n' "${rates[@]}" | sort -n | sed -n "$(((${#rates[@]} + 1) / 2))p")
+  local before rates
+  before=$(wc -l < "$dir/drains")
+  sleep 60
+  kill -0 "$bench" 2> /dev/null || { echo "bench/held.sh: the drains have ended" >&2; exit 1; }
+  rates=$(tail -n +$((before + 1)) "$dir/drains" | sed -n 's/.*"rate":\([0-9]*\).*/\1/p' | sort -n)
+  rate=$(sed -n "$((($(wc -l <<< "$rates") + 1) / 2))p" <<< "$rates")
   first=${first:-$rate}
-  echo "$1: $rate tasks/s, $((100 * rate / first)) %, ${#rates[@]} drains of $tasks"
+  echo "$1: ${rate:-none} tasks/s, $((100 * ${rate:-0} / first)) %, $(wc -w <<< "$rates") drains of $tasks"
 }
 
 start_postgres
+"$tidemill" bench --store "postgres://postgres@127.0.0.1:$port/postgres" --tasks "$tasks" --workload drain \
+  --rounds 1000000 --json > "$dir/drains" & bench=$!
 minute "before"
 coproc held { on_postgres psql -qAt; }
 echo "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 'open';" >&"${held[1]}"
@@ -46,4 +49,5 @@ for ((n = 1; n <= seconds / 60; n++)); do minute "held, minute $n"; done
 echo "COMMIT; SELECT 'closed';" >&"${held[1]}"
 read -r _ <&"${held[0]}"
 minute "after"
+kill "$bench"
 stop_server

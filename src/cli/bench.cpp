@@ -40,6 +40,7 @@ struct Arguments {
   StoreOption store = {};
   bench::Plan plan = {.queue = "tidemill-bench"};
   std::vector<std::string> workloads = {};
+  std::size_t rounds = 1;
   bool json = false;
 };
 
@@ -54,9 +55,8 @@ void take_workloads(const std::string& text, std::vector<std::string>& out) {
   }
 }
 
-void refuse_full_queue(const bench::Plan& plan) {
-  const auto store = open(plan.url);
-  const Page page = Inspector{*store}.tasks({.filter = {.queue = plan.queue}, .limit = 1});
+void refuse_full_queue(Store& store, const bench::Plan& plan) {
+  const Page page = Inspector{store}.tasks({.filter = {.queue = plan.queue}, .limit = 1});
   if (page.tasks.empty()) return;
   throw Error{
       ErrorKind::conflict,
@@ -102,7 +102,8 @@ int run_bench(const Arguments& arguments, const Io& io) {
   bench::Plan plan = arguments.plan;
   plan.url = url_of(arguments.store);
   refuse_server(plan.url, "bench");
-  refuse_full_queue(plan);
+  const auto store = open(plan.url);
+  refuse_full_queue(*store, plan);
   std::vector<std::string> wanted = arguments.workloads;
   if (wanted.empty()) {
     wanted.assign(bench::workloads().begin(), bench::workloads().end());
@@ -112,12 +113,13 @@ int run_bench(const Arguments& arguments, const Io& io) {
   Table table{
       {"WORKLOAD", "TASKS", "SECONDS", "TASKS/S", "P50 MS", "P95 MS", "P99 MS", "MAX MS", "BYTES/TASK"}};
   for (std::size_t i = 1; i < 9; ++i) table.right(i);
-  for (const std::string& workload : wanted) {
+  const auto measure = [&](const std::string& workload) {
     if (io.terminal) io.err << workload << " …\r" << std::flush;
-    const bench::Measured measured = bench::run(workload, plan);
+    const bench::Measured measured = bench::run(workload, plan, *store);
     if (arguments.json) io.out << measured_json(measured, plan.url) << std::flush;
     table.add(measured_cells(measured));
-  }
+  };
+  for (std::size_t round = 0; round < arguments.rounds; ++round) std::ranges::for_each(wanted, measure);
   if (!arguments.json) table.print(io.out);
   return ok;
 }
@@ -157,6 +159,7 @@ void add_bench(Commands& commands) {
   add_number(command, "--payload-bytes", a.plan.payload_bytes, 0, 16 << 20, "Of each task (100)");
   add_number(command, "--backlog", a.plan.backlog, 0, 100'000'000,
              "Further pending tasks of lower priority in the queue meanwhile (0)");
+  add_number(command, "--rounds", a.rounds, 1, 1'000'000, "How often, on the same open store (1)");
   add_string(command, "--queue", "NAME", a.plan.queue, "The queue to work in (tidemill-bench)");
   add_json(command, a.json);
   commands.runs(command, [arguments](const Io& io) { return run_bench(*arguments, io); });

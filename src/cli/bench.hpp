@@ -45,9 +45,9 @@ struct Measured {
 
 /// In the order in which they run.
 std::span<const std::string> workloads();
-/// Fills a queue that is empty, measures, and leaves it empty. Throws Error when tasks are lost or time runs
-/// out.
-Measured run(const std::string& workload, const Plan& plan);
+/// Fills a queue of the store that is empty, measures, and leaves it empty; `plan.url` is the store's, for
+/// other processes and files beside it. Throws Error when tasks are lost or time runs out.
+Measured run(const std::string& workload, const Plan& plan, Store& store);
 
 /// JSON of about `bytes` bytes with a number and a stamp in it: the steady clock's nanoseconds, which all
 /// processes of a machine share.

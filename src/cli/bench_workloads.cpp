@@ -81,8 +81,7 @@ class Arrivals {
 /// The store and the queue that a workload uses. Ends with the queue empty.
 class Bench {
  public:
-  explicit Bench(const Plan& plan)
-      : plan_(plan), store_(open(plan.url)), client_(*store_), inspector_(*store_) {
+  Bench(Store& store, const Plan& plan) : plan_(plan), store_(store), client_(store), inspector_(store) {
     if (plan_.backlog > 0) fill(plan_.backlog, backlog_kind, {.queue = plan_.queue, .priority = -100}, {});
   }
   ~Bench() {
@@ -96,7 +95,7 @@ class Bench {
   Bench& operator=(const Bench&) = delete;
 
   Client& client() { return client_; }
-  Store& store() { return *store_; }
+  Store& store() { return store_; }
 
   /// In bulk. `due`: of the n-th one.
   void fill(std::size_t count, std::string_view what, EnqueueOptions options,
@@ -125,7 +124,7 @@ class Bench {
       return Outcome::success();
     });
     router.handle(backlog_kind, [](Context&) { return Outcome::success(); });
-    Worker worker{*store_, router, worker_options()};
+    Worker worker{store_, router, worker_options()};
     const auto start = Steady::now();
     worker.start();
     if (while_it_works) while_it_works(start);
@@ -172,15 +171,15 @@ class Bench {
   }
 
   const Plan& plan_;
-  std::unique_ptr<Store> store_;
+  Store& store_;
   Client client_;
   Inspector inspector_;
 };
 
 // ---- Enqueue
 
-Measured enqueue_threads(const Plan& plan, std::int32_t threads) {
-  Bench bench{plan};
+Measured enqueue_threads(Store& store, const Plan& plan, std::int32_t threads) {
+  Bench bench{store, plan};
   std::atomic<std::size_t> next{0};
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(threads));
   const auto produce = [&](std::exception_ptr& failure) {
@@ -238,10 +237,10 @@ std::optional<double> bytes_per_task(const Plan& plan) {
   return static_cast<double>(after - before) / static_cast<double>(plan.tasks);
 }
 
-Measured enqueue_bulk(const Plan& plan) {
+Measured enqueue_bulk(Store& store, const Plan& plan) {
   Measured measured{.tasks = plan.tasks};
   {
-    Bench bench{plan};
+    Bench bench{store, plan};
     const auto start = Steady::now();
     bench.fill(plan.tasks, kind, {.queue = plan.queue}, {});
     measured.seconds = seconds_since(start);
@@ -252,8 +251,8 @@ Measured enqueue_bulk(const Plan& plan) {
 
 // ---- Drain, pickup, due
 
-Measured drain(const Plan& plan) {
-  Bench bench{plan};
+Measured drain(Store& store, const Plan& plan) {
+  Bench bench{store, plan};
   bench.fill(plan.tasks, kind, {.queue = plan.queue}, {});
   Arrivals arrivals{plan.tasks};
   const double took = bench.work(arrivals, [](const Task&) { return 0.0; });
@@ -264,10 +263,10 @@ double since_stamp(const Task& task) {
   return static_cast<double>(steady_now() - stamp_of(task.payload)) / 1e6;
 }
 
-Measured pickup(const Plan& plan, const std::function<void(Bench&, const Plan&)>& produce) {
+Measured pickup(Store& store, const Plan& plan, const std::function<void(Bench&, const Plan&)>& produce) {
   Plan few = plan;
   few.tasks = std::min(plan.tasks, pickups_max);
-  Bench bench{few};
+  Bench bench{store, few};
   Arrivals arrivals{few.tasks};
   const double took = bench.work(arrivals, since_stamp, [&](Steady::time_point) { produce(bench, few); });
   return {.tasks = few.tasks, .seconds = took, .latencies = arrivals.latencies()};
@@ -294,8 +293,8 @@ void produce_elsewhere(const Plan& plan) {
 
 /// Tasks due from `first` on, `between` in all apart. Latencies are how late they start, by the store's
 /// clock.
-Measured due(const Plan& plan, Duration between) {
-  Bench bench{plan};
+Measured due(Store& store, const Plan& plan, Duration between) {
+  Bench bench{store, plan};
   // The store's clock, counted on by the steady one.
   const TimePoint store_now = bench.store().now();
   const auto steady_then = Steady::now();
@@ -340,21 +339,21 @@ std::span<const std::string> workloads() {
   return names;
 }
 
-Measured run(const std::string& workload, const Plan& plan) {
+Measured run(const std::string& workload, const Plan& plan, Store& store) {
   Measured measured = [&] {
-    if (workload == "enqueue-one") return enqueue_threads(plan, 1);
-    if (workload == "enqueue-threads") return enqueue_threads(plan, plan.producers);
-    if (workload == "enqueue-bulk") return enqueue_bulk(plan);
-    if (workload == "drain") return drain(plan);
+    if (workload == "enqueue-one") return enqueue_threads(store, plan, 1);
+    if (workload == "enqueue-threads") return enqueue_threads(store, plan, plan.producers);
+    if (workload == "enqueue-bulk") return enqueue_bulk(store, plan);
+    if (workload == "drain") return drain(store, plan);
     if (workload == "pickup") {
-      return pickup(plan, [](Bench& bench, const Plan& few) { produce_slowly(bench.client(), few); });
+      return pickup(store, plan, [](Bench& bench, const Plan& few) { produce_slowly(bench.client(), few); });
     }
     if (workload == "pickup-process")
-      return pickup(plan, [](Bench&, const Plan& few) { produce_elsewhere(few); });
-    if (workload == "due") return due(plan, {});
+      return pickup(store, plan, [](Bench&, const Plan& few) { produce_elsewhere(few); });
+    if (workload == "due") return due(store, plan, {});
     Plan fifth = plan;
     fifth.tasks = std::max<std::size_t>(plan.tasks / 5, 1);
-    return due(fifth, spread_over);
+    return due(store, fifth, spread_over);
   }();
   measured.workload = workload + (plan.backlog > 0 ? "-deep" : "");
   return measured;
