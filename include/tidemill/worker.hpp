@@ -87,7 +87,7 @@ struct WorkerOptions {
   Duration lease = std::chrono::seconds{25};
   Duration beat = std::chrono::seconds{8};
   Duration margin = std::chrono::seconds{2};
-  /// How often lost leases are looked for.
+  /// How often lost leases are looked for; more seldom while a look takes over a fifth of that.
   Duration sweep = std::chrono::seconds{1};
   /// The longest sleep between two looks at the queues; wake-ups come sooner.
   Duration poll = std::chrono::seconds{1};

@@ -14,6 +14,10 @@ namespace tidemill::engine {
 namespace {
 
 constexpr std::size_t limit = 500;
+/// After a slow sweep the store is left alone for so many times as long, up to a limit: a database keeps old
+/// rows for long transactions, and a sweep steps over all of them.
+constexpr int rest_share = 5;
+constexpr Duration rest_most = std::chrono::seconds{30};
 
 Steady steady_now() { return std::chrono::steady_clock::now(); }
 
@@ -48,8 +52,12 @@ void WorkerSweeper::loop() {
   while (!sleep(pause)) {
     pause = jittered(core_.options.sweep);
     try {
-      while (core_.clock.may_sweep() && sweep()) {
-        if (sleep({})) return;
+      for (bool more = true; more && core_.clock.may_sweep();) {
+        const Steady start = steady_now();
+        more = sweep();
+        const auto took = std::chrono::ceil<Duration>(steady_now() - start);
+        pause = std::max(pause, std::min(rest_share * took, rest_most));
+        if (more && sleep({})) return;
       }
       trouble_.over();
     } catch (const std::exception& error) {
