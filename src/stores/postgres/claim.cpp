@@ -15,11 +15,11 @@ constexpr std::size_t promote_least = 1000;
 
 // 2 is pending: stores/sql/layout.hpp.
 constexpr auto look_text = join(
-    "SELECT q.id, q.paused, EXISTS (SELECT 1 FROM main.tidemill_job j WHERE (j.line, j.at, j.seq) >= "
-    "(t.line, t.at, t.seq) AND j.line <= (q.id::bigint << 16 | 767) ORDER BY j.line, j.at, j.seq LIMIT 1), ",
-    first_dues,
+    "SELECT q.id, q.paused, p.line, p.at, p.seq, ", first_dues,
     " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS t(id, line, at, seq) JOIN "
-    "main.tidemill_queue q ON q.id = t.id");
+    "main.tidemill_queue q ON q.id = t.id LEFT JOIN LATERAL (SELECT j.line, j.at, j.seq FROM "
+    "main.tidemill_job j WHERE (j.line, j.at, j.seq) >= (t.line, t.at, t.seq) AND j.line <= (q.id::bigint << "
+    "16 | 767) ORDER BY j.line, j.at, j.seq LIMIT 1) p ON true");
 constexpr Sql look_sql{look_text.data()};
 
 constexpr Sql promote_jobs{
@@ -27,8 +27,8 @@ constexpr Sql promote_jobs{
     "main.tidemill_job j WHERE j.line = l.line AND j.at <= $2 ORDER BY j.at, j.seq LIMIT $3 FOR UPDATE SKIP "
     "LOCKED) d ORDER BY d.at, d.seq LIMIT $3), "
     "moved AS (UPDATE main.tidemill_job j SET line = (j.line >> 16 << 16 | 640) - coalesce(j.priority, 0), "
-    "was_due = true FROM due WHERE j.seq = due.seq RETURNING due.line, j.at) "
-    "SELECT line, count(*), min(at) FROM moved GROUP BY line"};
+    "was_due = true FROM due WHERE j.seq = due.seq RETURNING due.line, j.at, j.line AS pending_line) "
+    "SELECT line, count(*), min(at), min(pending_line) FROM moved GROUP BY line"};
 
 // Whoever is claiming beside us takes others: rows that are locked are skipped. The first of all goes however
 // large it is. The last column says how many there were before bytes were counted.
@@ -53,7 +53,8 @@ constexpr Sql not_paused{
     "q.id = t.id WHERE NOT q.paused ORDER BY t.n"};
 
 /// And the time.
-std::vector<QueueLook> look_at(Scope& scope, std::span<const Want> wants, Fronts& fronts, TimePoint& time) {
+std::vector<QueueLook> look_at(Scope& scope, std::span<const Want> wants, Fronts& fronts, TimePoint now,
+                               TimePoint& time) {
   std::vector<QueueLook> looks;
   Array<std::int64_t> queues, lines, ats, seqs;
   const auto start = std::chrono::steady_clock::now();
@@ -70,7 +71,16 @@ std::vector<QueueLook> look_at(Scope& scope, std::span<const Want> wants, Fronts
   Batch batch;
   batch.add(Postgres::get_time);
   batch.add(look_sql, queues, lines, ats, seqs);
-  auto answers = scope.ask_all(std::move(batch));
+  std::vector<Query> answers;
+  try {
+    answers = scope.ask_all(std::move(batch));
+  } catch (const postgres::Failure& failure) {
+    const auto end = std::chrono::steady_clock::now();
+    for (const QueueLook& look : looks) {
+      if (look.begin.whole && failure.timed_out()) fronts.gave_up(look.queue, now, end - start, end);
+    }
+    throw;
+  }
   const auto end = std::chrono::steady_clock::now();
   for (QueueLook& look : looks) {
     look.took = end - start;
@@ -84,8 +94,10 @@ std::vector<QueueLook> look_at(Scope& scope, std::span<const Want> wants, Fronts
     open.insert(row.integer(0));
     for (QueueLook& look : looks) {
       if (look.queue != row.integer(0)) continue;
-      look.pending = row.boolean(2);
-      for (const int column : {3, 4}) {
+      look.pending = !row.null(2);
+      // What lies before it has been stepped over once; the claim need not do so again.
+      if (look.pending) look.begin.place = {row.integer(2), row.integer(3), row.integer(4)};
+      for (const int column : {5, 6}) {
         const auto due = time_of(row.optional_integer(column));
         if (due) look.due = std::min(look.due.value_or(*due), *due);
       }
@@ -105,6 +117,32 @@ void add_dues(ClaimAnswer& answer, std::span<const QueueLook> looks) {
     answer.dues.emplace_back(look.want->queue, look.due);
     if (look.due) answer.claimed.next_due = std::min(answer.claimed.next_due.value_or(*look.due), *look.due);
   }
+}
+
+struct Promoted {
+  std::size_t count = 0;
+  std::optional<Fronts::Place> from = {};  ///< None of them stands before.
+};
+
+Promoted move_due(Write& write, std::span<const std::int64_t> queues, std::size_t limit, TimePoint now) {
+  Array<std::int64_t> lines;
+  for (const std::int64_t queue : queues) {
+    lines.add(line_of(queue, State::scheduled));
+    lines.add(line_of(queue, State::retry));
+  }
+  Promoted promoted;
+  auto row = write.ask(promote_jobs, lines, stored(now), static_cast<std::int64_t>(limit));
+  while (row.step()) {
+    const std::int64_t line = row.integer(0);
+    const std::int64_t count = row.integer(1);
+    const std::int64_t at = row.integer(2);
+    write.left(queue_of(line), state_of(line), count);
+    write.arrived(queue_of(line), State::pending, time_of(at), count);
+    promoted.count += static_cast<std::size_t>(count);
+    const Fronts::Place from = promoted.from.value_or(Fronts::Place{.line = INT64_MAX, .at = INT64_MAX});
+    promoted.from = {.line = std::min(from.line, row.integer(3)), .at = std::min(from.at, at)};
+  }
+  return promoted;
 }
 
 class Taker {
@@ -137,7 +175,7 @@ class Taker {
       rows.push_back(read_row(columns, write_));
       last = std::max(last, {columns.integer(line_column), columns.integer(at_column), rows.back().seq});
     }
-    if (count > 0) fronts_.claimed(look.queue, count, last);
+    if (count > 0) fronts_.claimed(look.queue, count, last, picked > count || picked == most);
     const bool none_fits = count == 0 && claim_.bytes_max > 0 && !leases.empty();
     add(std::move(rows), look.queue);
     return none_fits || picked > count || leases.size() == claim_.count_max ||
@@ -178,7 +216,7 @@ class Taker {
 
 bool claim_nothing(Scope& scope, const Claim& claim, Fronts& fronts, TimePoint now, ClaimAnswer& answer) {
   answer = {};
-  answer.looks = look_at(scope, claim.wants, fronts, answer.time);
+  answer.looks = look_at(scope, claim.wants, fronts, now, answer.time);
   for (const QueueLook& look : answer.looks) {
     if (look.due && *look.due <= now) return false;
     if (look.pending && look.want->count_max > 0 && claim.count_max > 0) return false;
@@ -188,24 +226,25 @@ bool claim_nothing(Scope& scope, const Claim& claim, Fronts& fronts, TimePoint n
 }
 
 ClaimAnswer claim_tasks(Write& write, const Claim& claim, Fronts& fronts, ClaimAnswer looked, TimePoint now) {
-  if (looked.looks.empty()) looked.looks = look_at(write, claim.wants, fronts, looked.time);
-  std::vector<std::int64_t> with_due;
+  if (looked.looks.empty()) looked.looks = look_at(write, claim.wants, fronts, now, looked.time);
+  bool had_due = false;
   for (QueueLook& look : looked.looks) {
     if (!look.due || *look.due > now) continue;
-    with_due.push_back(look.queue);
-    look.pending = true;
+    had_due = true;
+    const Promoted promoted =
+        move_due(write, {&look.queue, 1}, std::max(promote_least, claim.count_max), now);
     // Their places are the times when they were due.
-    look.begin = fronts.whole(look.queue);
+    if (promoted.from && !(look.pending && look.begin.place < *promoted.from))
+      look.begin.place = *promoted.from;
+    look.pending = true;
   }
-  for (const std::int64_t queue : with_due)
-    promote(write, {&queue, 1}, std::max(promote_least, claim.count_max), now);
   Taker taker{write, claim, fronts, now};
   bool pending = false;
   for (const QueueLook& look : looked.looks) {
     pending = pending || (look.pending && look.want->count_max > 0);
     if (look.pending && taker.take_from(look)) break;
   }
-  if (!with_due.empty()) looked.looks = look_at(write, claim.wants, fronts, looked.time);
+  if (had_due) looked.looks = look_at(write, claim.wants, fronts, now, looked.time);
   ClaimAnswer& answer = taker.answer;
   answer.time = looked.time;
   answer.found_locked = pending && answer.claimed.leases.empty() && claim.count_max > 0;
@@ -214,21 +253,7 @@ ClaimAnswer claim_tasks(Write& write, const Claim& claim, Fronts& fronts, ClaimA
 }
 
 std::size_t promote(Write& write, std::span<const std::int64_t> queues, std::size_t limit, TimePoint now) {
-  Array<std::int64_t> lines;
-  for (const std::int64_t queue : queues) {
-    lines.add(line_of(queue, State::scheduled));
-    lines.add(line_of(queue, State::retry));
-  }
-  std::size_t promoted = 0;
-  auto row = write.ask(promote_jobs, lines, stored(now), static_cast<std::int64_t>(limit));
-  while (row.step()) {
-    const std::int64_t line = row.integer(0);
-    const std::int64_t count = row.integer(1);
-    write.left(queue_of(line), state_of(line), count);
-    write.arrived(queue_of(line), State::pending, time_of(row.integer(2)), count);
-    promoted += static_cast<std::size_t>(count);
-  }
-  return promoted;
+  return move_due(write, queues, limit, now).count;
 }
 
 std::vector<std::int64_t> unpaused(Scope& scope, std::span<const std::int64_t> queues) {

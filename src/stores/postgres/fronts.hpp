@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <map>
 
+#include <tidemill/task.hpp>
+
 namespace tidemill::postgres_store {
 
 /// Where claims begin in the line of a queue's pending tasks.
@@ -27,17 +29,18 @@ class Fronts {
   };
   struct Begin {
     Place place = {};
-    bool whole = true;  ///< It is the line's beginning.
+    bool whole = true;  ///< It began as the line's beginning; a look moves it to what it has found.
     Steady again = {};  ///< Unless whole: when the next whole look is allowed.
   };
 
   Begin begin(std::int64_t queue, Steady now) const;
-  /// Where the line begins, whatever that costs.
-  static Begin whole(std::int64_t queue);
   /// A whole look has taken so long, with the claim that followed.
   void looked(std::int64_t queue, std::chrono::steady_clock::duration took, Steady now);
-  /// So many, up to this one.
-  void claimed(std::int64_t queue, std::size_t count, const Place& last);
+  /// A whole look has not come to its end in so long. Where nothing was claimed yet, claims begin with what
+  /// comes from `time`, the store's, on; the rest has to wait for other workers, or for a look that ends.
+  void gave_up(std::int64_t queue, TimePoint time, std::chrono::steady_clock::duration took, Steady now);
+  /// So many, up to this one. `more`: others may stand between it and the front.
+  void claimed(std::int64_t queue, std::size_t count, const Place& last, bool more);
 
  private:
   struct Front {
