@@ -64,12 +64,4 @@ class OnHandle : public Application {
   SqlTransaction transaction_;
 };
 
-/// Whose connection it is.
-struct Library {
-  const char* name;
-  SqlHandle (*connect)(const std::string& url);  ///< Null: libpq's.
-};
-
-inline std::string library_name(const ::testing::TestParamInfo<Library>& its) { return its.param.name; }
-
 }  // namespace tidemill::contract

@@ -29,6 +29,14 @@ class OnSqlite : public Application {
   SqliteTransaction transaction_;
 };
 
+/// Whose connection it is.
+struct Library {
+  const char* name;
+  SqlHandle (*connect)(const std::string& url);  ///< Null: SQLite's own.
+};
+
+std::string library_name(const ::testing::TestParamInfo<Library>& its) { return its.param.name; }
+
 class SqliteInside : public SqliteStoreTest, public testing::WithParamInterface<Library> {
  protected:
   void SetUp() override {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "stores/mysql/errors.hpp"
@@ -18,9 +19,12 @@
 #include "stores/sql/tasks.hpp"
 #include "stores/sql/write.hpp"
 
+namespace tidemill {
+class MysqlTransaction;
+}
+
 namespace tidemill::mysql_store {
 
-class Enqueuing;
 class KeyTaking;
 struct ClaimAnswer;
 
@@ -33,8 +37,8 @@ struct Mysql {
   using Failure = mysql::Failure;
   using Outcome = mysql::Outcome;
   using Travels = mysql::Scope;  ///< How a batch stands to a transaction.
-  using Enqueuing = mysql_store::Enqueuing;
   using KeyTaking = mysql_store::KeyTaking;
+  using Transaction = MysqlTransaction;  ///< A caller's own.
   using ClaimAnswer = mysql_store::ClaimAnswer;
   using Scope = sql_store::Scope<Mysql>;
   using Write = sql_store::Write<Mysql>;
@@ -89,6 +93,28 @@ struct Mysql {
   static Batch settings_of_write(bool /*waits_for_keys*/, bool /*sync*/) { return {}; }
   static Batch opening_of_look() { return {}; }
   static Batch opening_of_read() { return {}; }
+
+  // New tasks: enqueue.cpp.
+  /// What is wrong with the task itself; empty: nothing.
+  static std::string fault_of(const Task& task, std::size_t task_bytes_max);
+  /// Inserts tasks; the answers are `created` or `exists`. Of those whose ids come twice the first counts.
+  static void insert_tasks(Write& write, const std::vector<sql_store::Entry*>& entries);
+
+  // Callers' transactions: inside.cpp.
+  static constexpr std::string_view transaction_name = "MysqlTransaction";
+  static const sql_store::InsideStatements inside;
+  /// `handle`: the driver's, or a session.
+  template <class Handle>
+  static Connection borrow(Handle handle, const Options& server) {
+    return Connection{std::move(handle), server.prefix, server.database};
+  }
+  /// The transaction with all that was in it, savepoints too: a deadlock does that.
+  static bool is_undone(const Connection& db) { return db.transaction_failed(); }
+  static bool is_read_only(const Failure& failure);
+  /// There are no tables of ours, or not for this user.
+  static bool is_elsewhere(const Failure& failure);
+  // Nobody listens; workers look.
+  static void tell_listeners(Write& /*write*/, Connection& /*db*/) {}
 
   // Tasks and their ends: tasks.cpp, report.cpp.
   static const sql_store::TaskStatements tasks;

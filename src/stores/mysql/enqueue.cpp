@@ -1,4 +1,4 @@
-#include "stores/mysql/enqueue.hpp"
+#include "stores/sql/enqueue.hpp"
 
 #include <algorithm>
 #include <span>
@@ -7,8 +7,6 @@
 
 #include "core/rules.hpp"
 #include "stores/mysql/database.hpp"
-#include "stores/sql/keyed.hpp"
-#include "stores/sql/task.hpp"
 
 namespace tidemill::mysql_store {
 
@@ -48,18 +46,6 @@ void add_row(Rows& rows, const Entry& entry, bool usual) {
            blob_unless_empty(headers));
 }
 
-void created(Write& write, Entry& entry) {
-  const Task& task = *entry.task;
-  entry.answer = {Put::created, task.ref.id};
-  const TimePoint at = sql_store::at_of(task, entry.now);
-  write.arrived(entry.queue, task.state, at);
-  if (task.state == State::aggregating && !task.group.empty()) write.joined(entry.queue, task.group, at);
-}
-
-Enqueued exists(const Entry& entry) {
-  return {Put::exists, entry.task->ref.id, "a task with this id is there already"};
-}
-
 /// Which of them the INSERT has created, as not all of them were: it took these numbers for them alone, from
 /// the first that it created on, in their order.
 void tell_apart(Write& write, std::span<Entry* const> entries) {
@@ -82,7 +68,7 @@ void tell_apart(Write& write, std::span<Entry* const> entries) {
       last = seqs[i];
       created(write, *entries[i]);
     } else {
-      entries[i]->answer = exists(*entries[i]);
+      exists(*entries[i]);
     }
   }
 }
@@ -93,7 +79,7 @@ void insert_some(Write& write, std::span<Entry* const> entries, const Rows& rows
   if (inserted == static_cast<std::int64_t>(entries.size())) {
     for (Entry* const entry : entries) created(write, *entry);
   } else if (inserted == 0) {
-    for (Entry* const entry : entries) entry->answer = exists(*entry);
+    for (Entry* const entry : entries) exists(*entry);
   } else {
     tell_apart(write, entries);
   }
@@ -111,7 +97,7 @@ void tell_members(Write& write, std::span<Entry* const> entries) {
 
 }  // namespace
 
-std::string fault_of(const Task& task, std::size_t task_bytes_max) {
+std::string Mysql::fault_of(const Task& task, std::size_t task_bytes_max) {
   const auto too_long = [](std::string_view what, std::string_view text) {
     return text.size() > name_bytes_most
                ? fmt::format("the {} has {} bytes; {} are allowed", what, text.size(), name_bytes_most)
@@ -126,9 +112,9 @@ std::string fault_of(const Task& task, std::size_t task_bytes_max) {
   return fault;
 }
 
-void insert_tasks(Write& write, const std::vector<Entry*>& entries) {
+void Mysql::insert_tasks(Write& write, const std::vector<Entry*>& entries) {
   const bool usual = std::ranges::all_of(entries, [](const Entry* e) { return sql_store::usual(*e->task); });
-  Rows rows;
+  mysql::Rows rows;
   std::size_t begin = 0;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     add_row(rows, *entries[i], usual);
@@ -138,66 +124,6 @@ void insert_tasks(Write& write, const std::vector<Entry*>& entries) {
     begin = i + 1;
   }
   tell_members(write, entries);
-}
-
-void intern_names(Write& write, std::span<const Task> tasks) {
-  for (const Task& task : tasks) {
-    if (!task.ref.queue.empty()) write.intern_queue(task.ref.queue);
-    if (!task.kind.empty()) write.intern_kind(task.kind);
-  }
-}
-
-void Enqueuing::gather(Write& write) {
-  entries_.assign(tasks_.size(), {});
-  in_order_.clear();
-  std::vector<Entry*> sound;
-  sound.reserve(tasks_.size());
-  for (std::size_t i = 0; i < tasks_.size(); ++i) {
-    const Task& task = tasks_[i];
-    Entry& entry = entries_[i];
-    entry.task = &task;
-    entry.now = now_;
-    if (std::string fault = fault_of(task, task_bytes_max_); !fault.empty()) {
-      entry.answer = {Put::invalid, {}, std::move(fault)};
-      continue;
-    }
-    entry.queue = write.intern_queue(task.ref.queue);
-    entry.kind = write.intern_kind(task.kind);
-    sound.push_back(&entry);
-  }
-  if (std::ranges::all_of(sound, [](const Entry* entry) { return plain(*entry->task); })) {
-    write.gather(sound);
-  } else {
-    in_order_ = std::move(sound);
-  }
-}
-
-std::vector<Enqueued> Enqueuing::put(Write& write) {
-  insert_tasks(write, write.take_gathered());
-  if (!in_order_.empty()) enqueue_in_order(write, in_order_, now_);
-  std::vector<Enqueued> answers;
-  answers.reserve(entries_.size());
-  for (Entry& entry : entries_) answers.push_back(std::move(entry.answer));
-  return answers;
-}
-
-std::vector<Enqueued> enqueue_all(Write& write, std::span<const Task> tasks, TimePoint now,
-                                  std::size_t task_bytes_max) {
-  Enqueuing enqueuing{tasks, now, task_bytes_max};
-  enqueuing.gather(write);
-  return enqueuing.put(write);
-}
-
-bool fits_in(Write& write, const Task& task, std::span<const std::int64_t> leaving, TimePoint now,
-             std::size_t task_bytes_max) {
-  if (!fault_of(task, task_bytes_max).empty()) return false;
-  Entry entry{.task = &task};
-  entry.queue = write.intern_queue(task.ref.queue);
-  if (find_rows(write, {&task.ref, 1}, false).front()) return false;
-  if (!task.unique) return true;
-  const auto holder = find_holders(write, {&entry}, now).front();
-  return !holder || (holder->state != State::gone && !holder->outlives_task &&
-                     std::ranges::find(leaving, holder->seq) != leaving.end());
 }
 
 }  // namespace tidemill::mysql_store

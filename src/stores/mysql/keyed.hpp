@@ -6,9 +6,6 @@
 
 namespace tidemill::mysql_store {
 
-/// Inserts tasks; the answers are `created` or `exists`. Of those whose ids come twice the first counts.
-void insert_tasks(Write& write, const std::vector<Entry*>& entries);
-
 /// Takes unique keys for tasks that are to be inserted.
 class KeyTaking {
  public:

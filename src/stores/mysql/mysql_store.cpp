@@ -11,9 +11,8 @@
 
 #include "core/url.hpp"
 #include "stores/mysql/claim.hpp"
-#include "stores/mysql/enqueue.hpp"
 #include "stores/mysql/errors.hpp"
-#include "stores/mysql/inside.hpp"
+#include "stores/mysql/keyed.hpp"
 #include "stores/mysql/schema.hpp"
 #include "stores/mysql/store_impl.hpp"
 #include "stores/sql/catalog_body.hpp"
@@ -136,14 +135,6 @@ MysqlStore::MysqlStore(mysql::Options server, std::string where, std::size_t tas
 void MysqlStore::publish(News news, std::int64_t /*died*/) {
   bell_.stir();
   hub_.publish(news);
-}
-
-std::vector<Enqueued> MysqlStore::enqueue_inside(Transaction& transaction, std::span<const Task> tasks,
-                                                 const Call& call) {
-  const Place place{
-      .database = server_.database, .prefix = server_.prefix, .where = where_, .identity = identity(call)};
-  return mysql_store::enqueue_inside(transaction, place, naming_, tasks, call.now,
-                                     capabilities_.task_bytes_max);
 }
 
 bool MysqlStore::claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer) {

@@ -9,7 +9,8 @@
 #include <tidemill/error.hpp>
 
 #include "core/rules.hpp"
-#include "stores/mysql/enqueue.hpp"
+#include "stores/mysql/keyed.hpp"
+#include "stores/sql/enqueue.hpp"
 
 namespace tidemill::mysql_store {
 

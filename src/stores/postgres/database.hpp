@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "stores/postgres/errors.hpp"
@@ -18,9 +19,12 @@
 #include "stores/sql/tasks.hpp"
 #include "stores/sql/write.hpp"
 
+namespace tidemill {
+class PostgresTransaction;
+}
+
 namespace tidemill::postgres_store {
 
-class Enqueuing;
 class KeyTaking;
 struct ClaimAnswer;
 
@@ -33,8 +37,8 @@ struct Postgres {
   using Failure = postgres::Failure;
   using Outcome = postgres::Outcome;
   using Travels = postgres::Scope;  ///< How a batch stands to a transaction.
-  using Enqueuing = postgres_store::Enqueuing;
   using KeyTaking = postgres_store::KeyTaking;
+  using Transaction = PostgresTransaction;  ///< A caller's own.
   using ClaimAnswer = postgres_store::ClaimAnswer;
   using Scope = sql_store::Scope<Postgres>;
   using Write = sql_store::Write<Postgres>;
@@ -87,6 +91,30 @@ struct Postgres {
   // Nothing outlives a transaction: a pooler may be between.
   static void set_up_writer(Connection&, bool /*waits_for_keys*/) {}
   static void set_up_reader(Connection&) {}
+
+  // New tasks: enqueue.cpp.
+  /// What is wrong with the task itself; empty: nothing.
+  static std::string fault_of(const Task& task, std::size_t task_bytes_max) {
+    return sql_store::fault_of(task, task_bytes_max);
+  }
+  /// Inserts tasks; the answers are `created` or `exists`. Those whose ids come twice must have a number.
+  static void insert_tasks(Write& write, const std::vector<sql_store::Entry*>& entries);
+
+  // Callers' transactions: inside.cpp.
+  static constexpr std::string_view transaction_name = "PostgresTransaction";
+  static const sql_store::InsideStatements inside;
+  /// `handle`: the driver's, or a session.
+  template <class Handle>
+  static Connection borrow(Handle handle, const Options& server) {
+    return Connection{std::move(handle), server.schema};
+  }
+  /// The transaction with all that was in it, savepoints too.
+  static bool is_undone(const Connection& /*db*/) { return false; }
+  static bool is_read_only(const Failure& failure);
+  /// There are no tables of ours, or not for this user.
+  static bool is_elsewhere(const Failure& failure);
+  /// Wakes workers with its commit.
+  static void tell_listeners(Write& write, Connection& db);
 
   // Tasks and their ends: tasks.cpp, report.cpp.
   static const sql_store::TaskStatements tasks;

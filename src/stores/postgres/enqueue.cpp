@@ -1,12 +1,9 @@
-#include "stores/postgres/enqueue.hpp"
+#include "stores/sql/enqueue.hpp"
 
-#include <algorithm>
 #include <set>
 
 #include "core/rules.hpp"
 #include "stores/postgres/database.hpp"
-#include "stores/sql/keyed.hpp"
-#include "stores/sql/task.hpp"
 
 namespace tidemill::postgres_store {
 
@@ -91,17 +88,9 @@ class Columns {
   Array<Blob> ids_, payloads_;
 };
 
-void created(Write& write, Entry& entry) {
-  const Task& task = *entry.task;
-  entry.answer = {Put::created, task.ref.id};
-  const TimePoint at = sql_store::at_of(task, entry.now);
-  write.arrived(entry.queue, task.state, at);
-  if (task.state == State::aggregating && !task.group.empty()) write.joined(entry.queue, task.group, at);
-}
-
 }  // namespace
 
-void insert_tasks(Write& write, const std::vector<Entry*>& entries) {
+void Postgres::insert_tasks(Write& write, const std::vector<Entry*>& entries) {
   if (entries.empty()) return;
   Columns columns;
   for (const Entry* const entry : entries) columns.add(*entry);
@@ -122,69 +111,9 @@ void insert_tasks(Write& write, const std::vector<Entry*>& entries) {
     if (ids.erase({entry->queue, id}) > 0) {
       created(write, *entry);
     } else {
-      entry->answer = {Put::exists, id, "a task with this id is there already"};
+      exists(*entry);
     }
   }
-}
-
-void intern_names(Write& write, std::span<const Task> tasks) {
-  for (const Task& task : tasks) {
-    if (!task.ref.queue.empty()) write.intern_queue(task.ref.queue);
-    if (!task.kind.empty()) write.intern_kind(task.kind);
-  }
-}
-
-void Enqueuing::gather(Write& write) {
-  entries_.assign(tasks_.size(), {});
-  in_order_.clear();
-  std::vector<Entry*> sound;
-  sound.reserve(tasks_.size());
-  for (std::size_t i = 0; i < tasks_.size(); ++i) {
-    const Task& task = tasks_[i];
-    Entry& entry = entries_[i];
-    entry.task = &task;
-    entry.now = now_;
-    if (std::string fault = sql_store::fault_of(task, task_bytes_max_); !fault.empty()) {
-      entry.answer = {Put::invalid, {}, std::move(fault)};
-      continue;
-    }
-    entry.queue = write.intern_queue(task.ref.queue);
-    entry.kind = write.intern_kind(task.kind);
-    sound.push_back(&entry);
-  }
-  if (std::ranges::all_of(sound, [](const Entry* entry) { return plain(*entry->task); })) {
-    write.gather(sound);
-  } else {
-    in_order_ = std::move(sound);
-  }
-}
-
-std::vector<Enqueued> Enqueuing::put(Write& write) {
-  insert_tasks(write, write.take_gathered());
-  if (!in_order_.empty()) enqueue_in_order(write, in_order_, now_);
-  std::vector<Enqueued> answers;
-  answers.reserve(entries_.size());
-  for (Entry& entry : entries_) answers.push_back(std::move(entry.answer));
-  return answers;
-}
-
-std::vector<Enqueued> enqueue_all(Write& write, std::span<const Task> tasks, TimePoint now,
-                                  std::size_t task_bytes_max) {
-  Enqueuing enqueuing{tasks, now, task_bytes_max};
-  enqueuing.gather(write);
-  return enqueuing.put(write);
-}
-
-bool fits_in(Write& write, const Task& task, std::span<const std::int64_t> leaving, TimePoint now,
-             std::size_t task_bytes_max) {
-  if (!sql_store::fault_of(task, task_bytes_max).empty()) return false;
-  Entry entry{.task = &task};
-  entry.queue = write.intern_queue(task.ref.queue);
-  if (find_rows(write, {&task.ref, 1}, false).front()) return false;
-  if (!task.unique) return true;
-  const auto holder = find_holders(write, {&entry}, now).front();
-  return !holder || (holder->state != State::gone && !holder->outlives_task &&
-                     std::ranges::find(leaving, holder->seq) != leaving.end());
 }
 
 }  // namespace tidemill::postgres_store

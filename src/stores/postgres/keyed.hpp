@@ -6,9 +6,6 @@
 
 namespace tidemill::postgres_store {
 
-/// Inserts tasks; the answers are `created` or `exists`. Those whose ids come twice must have a number.
-void insert_tasks(Write& write, const std::vector<Entry*>& entries);
-
 /// Takes unique keys for tasks that are to be inserted.
 class KeyTaking {
  public:

@@ -11,9 +11,8 @@
 
 #include "core/url.hpp"
 #include "stores/postgres/claim.hpp"
-#include "stores/postgres/enqueue.hpp"
 #include "stores/postgres/errors.hpp"
-#include "stores/postgres/inside.hpp"
+#include "stores/postgres/keyed.hpp"
 #include "stores/postgres/schema.hpp"
 #include "stores/postgres/store_impl.hpp"
 #include "stores/sql/catalog_body.hpp"
@@ -92,13 +91,6 @@ void PostgresStore::publish(News news, std::int64_t died) {
   janitor_.died(died);
   hub_.publish(news);
   bell_.tell(std::move(news));
-}
-
-std::vector<Enqueued> PostgresStore::enqueue_inside(Transaction& transaction, std::span<const Task> tasks,
-                                                    const Call& call) {
-  const Place place{.schema = server_.schema, .where = where_, .identity = identity(call)};
-  return postgres_store::enqueue_inside(transaction, place, naming_, tasks, call.now,
-                                        capabilities_.task_bytes_max);
 }
 
 bool PostgresStore::claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer) {

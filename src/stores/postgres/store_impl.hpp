@@ -25,8 +25,6 @@ class PostgresStore final : public sql_store::ServerStore<Postgres> {
  private:
   void publish(News news, std::int64_t died) override;
   std::chrono::microseconds look() override { return bell_.look(); }
-  std::vector<Enqueued> enqueue_inside(Transaction& transaction, std::span<const Task> tasks,
-                                       const Call& call) override;
   bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer) override;
   ClaimAnswer claim_tasks(Write& write, const Claim& claim, ClaimAnswer looked, TimePoint now) override;
 

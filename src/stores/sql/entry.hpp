@@ -15,4 +15,8 @@ struct Entry {
   std::int64_t seq = 0;  ///< That it will have; 0: the next.
 };
 
+inline void exists(Entry& entry) {
+  entry.answer = {Put::exists, entry.task->ref.id, "a task with this id is there already"};
+}
+
 }  // namespace tidemill::sql_store

@@ -10,6 +10,7 @@
 #include <tidemill/groups.hpp>
 
 #include "core/rules.hpp"
+#include "stores/sql/enqueue.hpp"
 #include "stores/sql/tasks.hpp"
 
 /// Groups of tasks, and the sets that workers gather from them.

@@ -116,7 +116,7 @@ void put_once(Write<Database>& write, std::vector<Entry*>& entries, TimePoint no
     Entry& entry = *entries[i];
     const auto& holder = holders[i];
     if (there.contains(i)) {
-      entry.answer = {Put::exists, entry.task->ref.id, "a task with this id is there already"};
+      exists(entry);
     } else if (!entry.task->unique) {
       inserts.push_back(&entry);
     } else if (!holder) {
@@ -134,7 +134,7 @@ void put_once(Write<Database>& write, std::vector<Entry*>& entries, TimePoint no
   typename Database::KeyTaking taking{write, now};
   if (!keyed.empty()) taking.take(std::move(keyed), inserts, again);
   std::ranges::sort(inserts);  // In the order in which they came.
-  insert_tasks(write, inserts);
+  Database::insert_tasks(write, inserts);
   taking.settle(inserts);
   entries = std::move(again);
 }

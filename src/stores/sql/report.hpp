@@ -8,6 +8,7 @@
 #include <tidemill/store.hpp>
 
 #include "core/transitions.hpp"
+#include "stores/sql/enqueue.hpp"
 #include "stores/sql/tasks.hpp"
 
 /// Reports of workers, and changes by operators. What follows a task is enqueued as the database does that.

@@ -81,8 +81,6 @@ class ServerStore : public Store, public Catalog, public Groups {
   virtual void publish(News news, std::int64_t died) = 0;
   /// As Hub::Look.
   virtual std::chrono::microseconds look() = 0;
-  virtual std::vector<Enqueued> enqueue_inside(Transaction& transaction, std::span<const Task> tasks,
-                                               const Call& call) = 0;
   virtual bool claim_nothing(Scope& scope, const Claim& claim, TimePoint now, ClaimAnswer& answer) = 0;
   virtual ClaimAnswer claim_tasks(Write& write, const Claim& claim, ClaimAnswer looked, TimePoint now) = 0;
 

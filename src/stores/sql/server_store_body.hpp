@@ -7,7 +7,9 @@
 #include <tidemill/error.hpp>
 
 #include "core/uuid.hpp"
+#include "stores/sql/enqueue.hpp"
 #include "stores/sql/groups.hpp"
+#include "stores/sql/inside.hpp"
 #include "stores/sql/renew.hpp"
 #include "stores/sql/report.hpp"
 #include "stores/sql/server_store.hpp"
@@ -51,7 +53,10 @@ template <class Database>
 std::vector<Enqueued> ServerStore<Database>::enqueue(std::span<const Task> tasks, const Call& call,
                                                      Transaction* inside) {
   if (tasks.empty()) return {};
-  if (inside != nullptr) return enqueue_inside(*inside, tasks, call);
+  if (inside != nullptr) {
+    return enqueue_inside<Database>(*inside, {server_, where_, identity(call)}, naming_, tasks, call.now,
+                                    capabilities_.task_bytes_max);
+  }
   if (!std::all_of(tasks.begin(), tasks.end(), plain)) return enqueue_keyed(tasks, call);
   return enqueue_on(call.session % 2 == 0 ? puts_ : more_puts_, tasks, call);
 }
@@ -65,7 +70,7 @@ std::int64_t ServerStore<Database>::identity(const Call& call) {
 template <class Database>
 std::vector<Enqueued> ServerStore<Database>::enqueue_on(Lane& lane, std::span<const Task> tasks,
                                                         const Call& call) {
-  typename Database::Enqueuing enqueuing{tasks, call.now, capabilities_.task_bytes_max};
+  Enqueuing<Database> enqueuing{tasks, call.now, capabilities_.task_bytes_max};
   return lane.run(
       call, {.tasks = tasks.size(), .bytes = bytes_of(tasks)},
       [&](Write& write) { return enqueuing.put(write); }, nullptr,

@@ -17,6 +17,11 @@ struct WriteStatements {
   Sql count_signal;  ///< For those who look for themselves whether there are signals.
 };
 
+struct InsideStatements {
+  Sql get_identity;   ///< What makes these tables the store's own.
+  Sql database_name;  ///< Of the connection, for people.
+};
+
 struct LockStatements {
   Sql get;        ///< Of a name, held at $2: name, owner, fence, until.
   Sql get_held;   ///< The same of at most $3 behind the name $1, held at $2, by name.
