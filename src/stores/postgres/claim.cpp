@@ -22,26 +22,30 @@ constexpr auto look_text = join(
     "16 | 767) ORDER BY j.line, j.at, j.seq LIMIT 1) p ON true");
 constexpr Sql look_sql{look_text.data()};
 
+// What was found in a line is met again by its place in the table: how many a planner expects to be found
+// depends on what it has last seen, and it may read a whole index to meet them by number.
 constexpr Sql promote_jobs{
-    "WITH due AS (SELECT d.* FROM unnest($1::bigint[]) AS l(line), LATERAL (SELECT j.seq, j.line, j.at FROM "
+    "WITH due AS (SELECT d.* FROM unnest($1::bigint[]) AS l(line), LATERAL (SELECT j.ctid AS place, j.seq, "
+    "j.line, j.at FROM "
     "main.tidemill_job j WHERE j.line = l.line AND j.at <= $2 ORDER BY j.at, j.seq LIMIT $3 FOR UPDATE SKIP "
     "LOCKED) d ORDER BY d.at, d.seq LIMIT $3), "
     "moved AS (UPDATE main.tidemill_job j SET line = (j.line >> 16 << 16 | 640) - coalesce(j.priority, 0), "
-    "was_due = true FROM due WHERE j.seq = due.seq RETURNING due.line, j.at, j.line AS pending_line) "
+    "was_due = true FROM due WHERE j.ctid = due.place RETURNING due.line, j.at, j.line AS pending_line) "
     "SELECT line, count(*), min(at), min(pending_line) FROM moved GROUP BY line"};
 
 // Whoever is claiming beside us takes others: rows that are locked are skipped. The first of all goes however
 // large it is. The last column says how many there were before bytes were counted.
 constexpr auto take_text = join(
-    "WITH picked AS MATERIALIZED (SELECT seq, line, at, octet_length(payload) AS size FROM main.tidemill_job "
+    "WITH picked AS MATERIALIZED (SELECT ctid AS place, seq, line, at, octet_length(payload) AS size FROM "
+    "main.tidemill_job "
     "WHERE (line, at, seq) >= ($1, $12, $13) AND line <= $2 AND NOT (SELECT paused FROM main.tidemill_queue "
     "WHERE id = $3) "
     "ORDER BY line, at, seq LIMIT $4 FOR UPDATE SKIP LOCKED), "
-    "summed AS (SELECT seq, line, at, sum(size) OVER w AS bytes, row_number() OVER w AS n FROM picked "
+    "summed AS (SELECT place, seq, line, at, sum(size) OVER w AS bytes, row_number() OVER w AS n FROM picked "
     "WINDOW w AS (ORDER BY line, at, seq)), "
-    "kept AS MATERIALIZED (SELECT seq, line, at FROM summed WHERE bytes <= $5 OR ($6 AND n = 1)) "
+    "kept AS MATERIALIZED (SELECT place, line, at FROM summed WHERE bytes <= $5 OR ($6 AND n = 1)) "
     "UPDATE main.tidemill_job j SET line = $7, at = $8, claim = $9, worker = $10, started_at = $11 "
-    "FROM kept WHERE j.seq = kept.seq RETURNING ",
+    "FROM kept WHERE j.ctid = kept.place RETURNING ",
     job_columns, ", (SELECT count(*) FROM picked), kept.line, kept.at");
 constexpr Sql take{take_text.data()};
 constexpr int picked_column = 35;

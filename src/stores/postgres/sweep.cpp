@@ -13,10 +13,10 @@ constexpr Sql any_past{
     "j.line = l.line AND j.at <= $2) LIMIT 1"};
 constexpr auto lapsed_text =
     join("SELECT ", job_columns,
-         " FROM main.tidemill_job j JOIN (SELECT d.seq, d.at FROM unnest($1::bigint[]) AS l(line), LATERAL "
-         "(SELECT i.seq, i.at FROM main.tidemill_job i WHERE i.line = l.line AND i.at <= $2 ORDER BY i.at, "
-         "i.seq LIMIT $3) d ORDER BY d.at, d.seq LIMIT $3) e ON e.seq = j.seq WHERE j.at <= $2 ORDER BY "
-         "j.at, j.seq FOR UPDATE OF j SKIP LOCKED");
+         " FROM main.tidemill_job j JOIN (SELECT d.place FROM unnest($1::bigint[]) AS l(line), LATERAL "
+         "(SELECT i.ctid AS place, i.seq, i.at FROM main.tidemill_job i WHERE i.line = l.line AND i.at <= $2 "
+         "ORDER BY i.at, i.seq LIMIT $3) d ORDER BY d.at, d.seq LIMIT $3) e ON e.place = j.ctid WHERE j.at "
+         "<= $2 ORDER BY j.at, j.seq FOR UPDATE OF j SKIP LOCKED");
 constexpr Sql get_lapsed{lapsed_text.data()};
 constexpr auto past_retention_text =
     join("SELECT ", job_columns,
