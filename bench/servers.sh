@@ -15,11 +15,14 @@ start_free() {
 
 stop_server() { kill "$server" && wait "$server" 2> /dev/null || true; }
 
+# account NAME: that of a server's package, or nobody's: packages of the server alone make none.
+account() { if id "$1" > /dev/null 2>&1; then echo "$1"; else echo nobody; fi; }
+
 # as_user USER COMMAND...: database servers refuse to be root's.
 as_user() {
   local user=$1
   shift
-  if [ "$(id -u)" = 0 ]; then setpriv --reuid "$user" --regid "$user" --clear-groups "$@"; else "$@"; fi
+  if [ "$(id -u)" = 0 ]; then setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups "$@"; else "$@"; fi
 }
 
 # own_folder USER: sets folder.
@@ -47,10 +50,12 @@ on_postgres() {
 }
 
 start_mariadb() {
-  own_folder mysql
+  local user
+  user=$(account mysql)
+  own_folder "$user"
   mariadb-install-db --no-defaults --datadir="$folder" --tmpdir="$folder" --auth-root-authentication-method=normal \
     > /dev/null
-  if [ "$(id -u)" = 0 ]; then chown -R mysql "$folder"; fi
-  start_free as_user mysql mariadbd --no-defaults --datadir="$folder" --socket="$folder/socket" \
-    --bind-address=127.0.0.1 --port
+  if [ "$(id -u)" = 0 ]; then chown -R "$user" "$folder"; fi
+  start_free as_user "$user" mariadbd --no-defaults --datadir="$folder" --socket="$folder/socket" \
+    --pid-file="$folder/pid" --skip-name-resolve --bind-address=127.0.0.1 --port
 }
