@@ -86,6 +86,28 @@ our_memory() {
   printf '{"workload":"a pending task, Tidemill (Redis)","value":%d,"unit":"bytes"}\n' $(((after - before) / tasks))
 }
 
+# What our scripts take with a million tasks pending: all of them together, and those over a millisecond.
+our_scripts() {
+  local setting
+  for setting in "slowlog-log-slower-than 1000" "slowlog-max-len 100000"; do
+    # shellcheck disable=SC2086 # A name and its value.
+    redis-cli -p "$port" CONFIG SET $setting > /dev/null
+  done
+  redis-cli -p "$port" CONFIG RESETSTAT > /dev/null
+  "$tidemill" bench --store "redis://127.0.0.1:$port/0" --tasks "$tasks" --backlog 1000000 \
+    --workload enqueue-threads,enqueue-bulk,drain,due --json > /dev/null
+  {
+    redis-cli -p "$port" INFO commandstats | sed -n 's/^cmdstat_evalsha:calls=\([0-9]*\),usec=\([0-9]*\),.*/[\1, \2]/p'
+    redis-cli -p "$port" --json SLOWLOG GET -1
+  } | python3 -c '
+import json, sys
+(calls, took), slow = json.loads(sys.stdin.readline()), json.load(sys.stdin)
+slow = [entry[2] for entry in slow if entry[3][0].upper() == "EVALSHA"]
+for name, value, unit in (("the mean", took / calls / 1000, "ms"), ("over 1 ms", 100 * len(slow) / calls, "%"),
+                          ("the slowest", max(slow, default=1000) / 1000, "ms")):
+    print(json.dumps({"workload": "scripts with a million tasks pending, " + name, "value": value, "unit": unit}))'
+}
+
 # redis_limit NAME TASKS CALLS OPTION...: tasks a second of a script for so many of them, by redis-benchmark.
 redis_limit() {
   local name=$1 count=$2 calls=$3 rate
@@ -131,7 +153,12 @@ redis_round() {
     if [ ! "${1:-}" ]; then redis_limits || say "Redis's limits failed"; fi
     "$tidemill" bench --store "redis://127.0.0.1:$port/0" --tasks "$tasks" --json || say "Redis failed"
     redis-cli -p "$port" FLUSHALL > /dev/null
-    if [ ! "${1:-}" ]; then our_memory || say "Redis failed"; redis-cli -p "$port" FLUSHALL > /dev/null; fi
+    if [ ! "${1:-}" ]; then
+      our_memory || say "Redis failed"
+      redis-cli -p "$port" FLUSHALL > /dev/null
+      our_scripts || say "Redis failed"
+      redis-cli -p "$port" FLUSHALL > /dev/null
+    fi
     if wanted asynq; then "$dir/asynq" "$tasks" "127.0.0.1:$port" || say "Asynq failed"; fi
     redis-cli -p "$port" FLUSHALL > /dev/null
     if wanted bullmq; then node "$dir/bullmq/bullmq.mjs" "$tasks" "$port" || say "BullMQ failed"; fi

@@ -18,11 +18,11 @@ stop_server() { kill "$server" && wait "$server" 2> /dev/null || true; }
 # account NAME: that of a server's package, or nobody's: packages of the server alone make none.
 account() { if id "$1" > /dev/null 2>&1; then echo "$1"; else echo nobody; fi; }
 
-# as_user USER COMMAND...: database servers refuse to be root's.
+# as_user USER: sets as, the words in front of a command; database servers refuse to be root's. (A function around the
+# command would be what stop_server ends, and the server would stay.)
 as_user() {
-  local user=$1
-  shift
-  if [ "$(id -u)" = 0 ]; then setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups "$@"; else "$@"; fi
+  as=()
+  if [ "$(id -u)" = 0 ]; then as=(setpriv --reuid "$1" --regid "$(id -g "$1")" --clear-groups); fi
 }
 
 # own_folder USER: sets folder.
@@ -38,8 +38,9 @@ pg=$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -1 || true)
 # With PostgreSQL's own settings, but for the number of connections.
 start_postgres() {
   own_folder postgres
-  as_user postgres "$pg/initdb" -D "$folder" -A trust -U postgres > /dev/null
-  start_free as_user postgres "$pg/postgres" -D "$folder" -k "" -c listen_addresses=127.0.0.1 -c max_connections=200 -p
+  as_user postgres
+  "${as[@]}" "$pg/initdb" -D "$folder" -A trust -U postgres > /dev/null
+  start_free "${as[@]}" "$pg/postgres" -D "$folder" -k "" -c listen_addresses=127.0.0.1 -c max_connections=200 -p
 }
 
 # on_postgres PROGRAM ARGUMENT...: psql, createdb, pgbench.
@@ -56,6 +57,7 @@ start_mariadb() {
   mariadb-install-db --no-defaults --datadir="$folder" --tmpdir="$folder" --auth-root-authentication-method=normal \
     > /dev/null
   if [ "$(id -u)" = 0 ]; then chown -R "$user" "$folder"; fi
-  start_free as_user "$user" mariadbd --no-defaults --datadir="$folder" --socket="$folder/socket" \
+  as_user "$user"
+  start_free "${as[@]}" mariadbd --no-defaults --datadir="$folder" --socket="$folder/socket" \
     --pid-file="$folder/pid" --skip-name-resolve --bind-address=127.0.0.1 --port
 }

@@ -41,7 +41,7 @@ def print_measures(groups):
     print("|---|---:|")
     for workload, rows in groups.items():
         values = [row["value"] for row in rows]
-        digits = 0 if min(values) >= 100 else 1
+        digits = 0 if min(values) >= 100 else 1 if min(values) >= 10 else 2
         least, middle, most = (number(f(values), digits) for f in (min, statistics.median, max))
         print(f"| {workload} | {middle} {rows[0]['unit']} ({least} – {most}) |")
 
