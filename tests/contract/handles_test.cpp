@@ -29,6 +29,7 @@
 #include "mysql_server.hpp"
 #include "postgres_server.hpp"
 #include "pqxx.hpp"
+#include "refusal.hpp"
 #include "soci.hpp"
 
 namespace tidemill::contract {
@@ -48,19 +49,6 @@ std::uint64_t pending(Store& store) {
   std::uint64_t count = 0;
   for (QueueInfo& queue : inspector.queues()) count += queue.counts[State::pending];
   return count;
-}
-
-/// What the error says that `body` throws.
-template <class F>
-std::string refusal(F&& body, ErrorKind kind) {
-  try {
-    body();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {};
 }
 
 /// Runs tasks of which each is put off once, until all are done.

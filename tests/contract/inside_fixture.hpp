@@ -18,6 +18,7 @@
 #include "application.hpp"
 #include "contract/contract.hpp"
 #include "handles.hpp"
+#include "refusal.hpp"
 
 namespace tidemill::contract {
 
@@ -112,18 +113,6 @@ class SqlInside : public ::testing::TestWithParam<Program> {
     return 0;
   }
   void sweep() { (void)store_->sweep("w", lease_length, 100, call()); }
-  /// What the error says that `body` throws.
-  template <class F>
-  static std::string refusal(F&& body, ErrorKind kind = ErrorKind::invalid) {
-    try {
-      body();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), kind) << error.what();
-      return error.what();
-    }
-    ADD_FAILURE() << "nothing was thrown";
-    return {};
-  }
   /// What a worker that waits gets while `body` runs beside it. It may be woken for nothing, too.
   template <class F>
   std::vector<std::string> claimed_beside(F&& body) {

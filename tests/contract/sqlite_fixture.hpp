@@ -8,12 +8,14 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <tidemill/error.hpp>
 #include <tidemill/store.hpp>
 
 #include "contract/contract.hpp"
+#include "contract/refusal.hpp"
 #include "core/uuid.hpp"
 #include "stores/sqlite/sqlite_store.hpp"
 
@@ -118,14 +120,7 @@ class SqliteStoreTest : public testing::Test {
   /// What the error says that `body` throws; its kind must be as given.
   template <class F>
   static std::string refusal(ErrorKind kind, F&& body) {
-    try {
-      body();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), kind) << error.what();
-      return error.what();
-    }
-    ADD_FAILURE() << "nothing was thrown";
-    return {};
+    return contract::refusal(std::forward<F>(body), kind);
   }
 
  private:
