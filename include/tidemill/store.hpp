@@ -368,6 +368,13 @@ struct Concern {
   std::string advice = {};  ///< What to do.
 };
 
+/// What the database shows of itself in numbers, for those who watch how it grows.
+struct Gauge {
+  std::string name = {};  ///< With its unit at the end, in a metric's letters: "oldest_transaction_seconds".
+  std::string help = {};  ///< What it is, in a sentence.
+  double value = 0;
+};
+
 /// Where tasks rest and change state.
 ///
 /// Every call takes a batch, costs O(batch), and blocks until `Call::deadline` at most. What concerns one
@@ -401,6 +408,8 @@ class Store {
   virtual const Capabilities& capabilities() const noexcept = 0;
   /// None when all is well, or the store can't know. Throws Error{unavailable}.
   virtual std::vector<Concern> concerns() { return {}; }
+  /// None where the store has none, or may not see them. A few round trips. Throws Error{unavailable}.
+  virtual std::vector<Gauge> gauges() { return {}; }
   /// Null for what the store doesn't have; it belongs to the store.
   virtual Catalog* catalog() noexcept { return nullptr; }
   virtual Locks* locks() noexcept { return nullptr; }          ///< locks.hpp

@@ -27,6 +27,7 @@ class MeteredStore final : public Store {
   TimePoint now() override { return store_.now(); }
   const Capabilities& capabilities() const noexcept override { return store_.capabilities(); }
   std::vector<Concern> concerns() override { return store_.concerns(); }
+  std::vector<Gauge> gauges() override { return store_.gauges(); }
   Catalog* catalog() noexcept override { return store_.catalog(); }
   Locks* locks() noexcept override { return store_.locks(); }
   Documents* documents() noexcept override { return store_.documents(); }

@@ -80,6 +80,11 @@ http::Response Metrics::metrics() const {
                  "tidemill_slots {}\n# HELP tidemill_slots_busy Their slots that run a task.\n"
                  "# TYPE tidemill_slots_busy gauge\ntidemill_slots_busy {}\n",
                  alive.size(), slots, busy);
+  for (const Gauge& gauge : service_.store.gauges()) {
+    fmt::format_to(to,
+                   "# HELP tidemill_store_{0} {1}\n# TYPE tidemill_store_{0} gauge\ntidemill_store_{0} {2}\n",
+                   gauge.name, gauge.help, gauge.value);
+  }
   if (meter_ != nullptr) out += meter_->text();
   return {200, "text/plain; version=0.0.4", {}, std::move(out)};
 }

@@ -312,6 +312,17 @@ TEST_F(MysqlStoreTest, ConcernsAreToldInWords) {
   EXPECT_THAT(all, Not(HasSubstr("read_only")));
 }
 
+TEST_F(MysqlStoreTest, GaugesShowTheOldestTransaction) {
+  mysql::Connection held = connect();
+  held.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT");
+  EXPECT_TRUE(eventually([&] {
+    const auto gauges = store_->gauges();
+    return std::ranges::any_of(gauges, [](const Gauge& gauge) {
+      return gauge.name == "oldest_transaction_seconds" && gauge.value >= 1;
+    });
+  }));
+}
+
 }  // namespace
 
 }  // namespace tidemill::contract

@@ -358,6 +358,28 @@ TEST_F(PostgresStoreTest, ConcernsAreToldInWords) {
   EXPECT_THAT(all, Not(HasSubstr("synchronous_commit")));
 }
 
+// Why: that rows pile up behind a transaction is seen in a curve before it hurts.
+TEST_F(PostgresStoreTest, GaugesShowDeadRowsAndTheOldestTransaction) {
+  const auto gauge = [&](std::string_view name) {
+    for (const Gauge& each : store_->gauges()) {
+      if (each.name == name) return each.value;
+    }
+    return -1.0;
+  };
+  EXPECT_GE(gauge("live_rows"), 0);
+  EXPECT_GE(gauge("oldest_prepared_transaction_seconds"), 0);
+  postgres::Connection held = connect();
+  held.execute("BEGIN; SELECT 1");
+  EXPECT_TRUE(eventually([&] { return gauge("oldest_transaction_seconds") >= 1; }));
+  for (int i = 0; i < 10; ++i) put(plain_task(fmt::format("{}", i)));
+  run("DELETE FROM main.tidemill_job WHERE seq > 0");
+  // A session tells what it has done with one of its next statements, a second later.
+  EXPECT_TRUE(eventually([&] {
+    run("SELECT 1");
+    return gauge("dead_rows") >= 10;
+  }));
+}
+
 }  // namespace
 
 }  // namespace tidemill::contract

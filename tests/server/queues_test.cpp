@@ -1,4 +1,5 @@
 // Queues, locks, statistics, and what the server says of itself.
+#include "redis_server.hpp"
 #include "server/serve_fixture.hpp"
 
 namespace tidemill::testing {
@@ -298,6 +299,17 @@ TEST_F(QueuesOverHttpTest, MetricsAreForPrometheus) {
                 line.starts_with("tidemill_"))
         << line;
   }
+}
+
+TEST_F(ServerTest, MetricsHaveTheStoresGauges) {
+  TIDEMILL_NEEDS_REDIS();
+  const RedisServer redis;
+  serve("", {"--store", redis.url()});
+  const std::string body = send("GET", "/metrics").body;
+  EXPECT_THAT(body,
+              AllOf(HasSubstr("\n# HELP tidemill_store_memory_bytes "),
+                    HasSubstr("\n# TYPE tidemill_store_memory_bytes gauge\ntidemill_store_memory_bytes "),
+                    HasSubstr("\ntidemill_store_memory_bytes_max 0\n")));
 }
 
 TEST_F(QueuesOverHttpTest, TheServerSaysThatItLivesAndIsReady) {

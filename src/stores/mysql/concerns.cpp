@@ -1,4 +1,4 @@
-// How the server is set up and used where that endangers tasks, or slows them down.
+// How the server is set up and used where that endangers or slows tasks, and the numbers behind that.
 #include <fmt/format.h>
 
 #include "stores/mysql/store_impl.hpp"
@@ -89,6 +89,22 @@ std::vector<Concern> MysqlStore::concerns() {
     look_at_history(scope.ask(get_history), concerns);
     look_at_transactions(scope.ask(get_oldest), concerns);
     return concerns;
+  });
+}
+
+std::vector<Gauge> MysqlStore::gauges() {
+  return readers_.read({}, [](Scope& scope) {
+    std::vector<Gauge> gauges;
+    if (!scope.ask(may_process).step()) return gauges;
+    if (Query row = scope.ask(get_history); row.step()) {
+      gauges.push_back(
+          {"history_list_length", "Changes that have not been purged.", static_cast<double>(row.integer(0))});
+    }
+    Query row = scope.ask(get_oldest);
+    gauges.push_back({"oldest_transaction_seconds",
+                      "How long the oldest transaction of the server has been open.",
+                      row.step() ? static_cast<double>(row.integer(0)) : 0});
+    return gauges;
   });
 }
 

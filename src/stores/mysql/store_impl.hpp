@@ -17,6 +17,7 @@ class MysqlStore final : public sql_store::ServerStore<Mysql> {
   MysqlStore(mysql::Options server, std::string where, std::size_t task_bytes_max, const Clock* clock);
 
   std::vector<Concern> concerns() override;
+  std::vector<Gauge> gauges() override;
 
  private:
   void publish(News news, std::int64_t died) override;

@@ -1,4 +1,4 @@
-// How the server is set up and used where that endangers tasks, or slows them down.
+// How the server is set up and used where that endangers or slows tasks, and the numbers behind that.
 #include <fmt/format.h>
 
 #include "stores/postgres/store_impl.hpp"
@@ -91,6 +91,31 @@ std::vector<Concern> PostgresStore::concerns() {
     look_at_dead(std::move(answers[1]), concerns);
     look_at_transactions(std::move(answers[2]), std::move(answers[3]), concerns);
     return concerns;
+  });
+}
+
+std::vector<Gauge> PostgresStore::gauges() {
+  return readers_.read({}, [](Scope& scope) {
+    Batch batch;
+    batch.add(get_dead);
+    batch.add(get_oldest);
+    batch.add(get_prepared);
+    auto answers = scope.ask_all(std::move(batch));
+    std::vector<Gauge> gauges;
+    if (Query& row = answers[0]; row.step()) {
+      gauges.push_back({"live_rows", "Living rows of the table of tasks, as PostgreSQL estimates them.",
+                        static_cast<double>(row.integer(0))});
+      gauges.push_back({"dead_rows", "Dead rows of the table of tasks that no vacuum has cleared away.",
+                        static_cast<double>(row.integer(1))});
+    }
+    const auto seconds = [](Query& row) {
+      return row.step() ? static_cast<double>(row.optional_integer(0).value_or(0)) : 0;
+    };
+    gauges.push_back({"oldest_transaction_seconds",
+                      "How long the oldest transaction of the database has been open.", seconds(answers[1])});
+    gauges.push_back({"oldest_prepared_transaction_seconds",
+                      "How long the oldest prepared transaction has been waiting.", seconds(answers[2])});
+    return gauges;
   });
 }
 

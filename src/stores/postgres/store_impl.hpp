@@ -21,6 +21,7 @@ class PostgresStore final : public sql_store::ServerStore<Postgres> {
   Wake wait(std::string_view worker, std::span<const std::string_view> queues, Duration timeout,
             std::stop_token stop) override;
   std::vector<Concern> concerns() override;
+  std::vector<Gauge> gauges() override;
 
  private:
   void publish(News news, std::int64_t died) override;

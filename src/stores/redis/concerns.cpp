@@ -79,4 +79,16 @@ std::vector<Concern> RedisStore::concerns() {
   return concerns;
 }
 
+std::vector<Gauge> RedisStore::gauges() {
+  Gauge used{"memory_bytes", "Memory that Redis uses, of all nodes together."};
+  Gauge most{"memory_bytes_max", "Memory that it may use; 0: any."};
+  const auto deadline = std::chrono::steady_clock::now() + client_.options().timeout;
+  for (const redis::Reply& info :
+       client_.exec_everywhere(redis::Command{"INFO"}.add("memory").reads(), deadline)) {
+    used.value += static_cast<double>(to_number(value_of(checked(info).text, "used_memory")));
+    most.value += static_cast<double>(to_number(value_of(info.text, "maxmemory")));
+  }
+  return {used, most};
+}
+
 }  // namespace tidemill::redis_store

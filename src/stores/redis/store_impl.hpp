@@ -58,6 +58,7 @@ class RedisStore final : public Store, public Catalog, public Groups {
   TimePoint now() override;
   const Capabilities& capabilities() const noexcept override { return capabilities_; }
   std::vector<Concern> concerns() override;
+  std::vector<Gauge> gauges() override;
   Catalog* catalog() noexcept override { return this; }
   Locks* locks() noexcept override { return &locks_; }
   Documents* documents() noexcept override { return &documents_; }
