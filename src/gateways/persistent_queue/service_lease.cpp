@@ -75,7 +75,9 @@ void ServiceLease::release() noexcept {
   keeper_.stop();
   const LeaseRow& row = keeper_.row();
   try {
-    if (keeper_.release()) end_term_cleanly(row.db(), row.name(), row.owner());
+    // Said before the row is free: who takes it reads it then.
+    if (keeper_.epoch() != 0) end_term_cleanly(row.db(), row.name(), row.owner());
+    keeper_.release();
   } catch (const std::exception& error) {
     log_.warning("the lease could not be released; it runs out by itself", {{"error", error.what()}});
   }

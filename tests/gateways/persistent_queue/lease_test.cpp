@@ -215,6 +215,19 @@ TEST_F(PersistentQueueLease, StopWaitsForHandlersWritesAndReleasesOnlyThen) {
   EXPECT_EQ(number("SELECT clean FROM tidemill_shedlock"), 1);
 }
 
+// Why: whoever takes the row between the two would let older jobs wait for runs that have long ended.
+TEST_F(PersistentQueueLease, AReleaseIsSaidBeforeTheRowIsFree) {
+  auto queues = start(config());
+  ASSERT_TRUE(eventually([&] { return queues->leads("svc"); }));
+  db.execute("CREATE TABLE seen (clean tinyint)");
+  db.execute(
+      "CREATE TRIGGER freed BEFORE UPDATE ON shedlock_tab FOR EACH ROW "
+      "INSERT INTO seen SELECT clean FROM tidemill_shedlock WHERE NEW.lock_until <= NOW()");
+  queues.reset();
+  EXPECT_EQ(holder(), "");
+  EXPECT_EQ(number("SELECT MIN(clean) FROM seen"), 1);
+}
+
 TEST_F(PersistentQueueLease, AMinimumHoldDelaysTheNextHolder) {
   QueueConfig held = config();
   held.table.lease_min = 3s;
