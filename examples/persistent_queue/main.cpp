@@ -26,7 +26,8 @@ std::string url() {
   return given != nullptr ? given : "mysql://root@127.0.0.1:3306/test";
 }
 
-void say(const std::string& line) { std::cout << line << std::endl; }
+/// In one piece: handlers run beside each other.
+void say(const std::string& line) { std::cout << line + "\n" << std::flush; }
 
 int work() {
   // [start]
