@@ -9,6 +9,7 @@
 
 #include "places.hpp"
 #include "process.hpp"
+#include "refusal.hpp"
 
 namespace tidemill::config {
 namespace {
@@ -19,13 +20,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 std::string mistakes_of(const std::string& text) {
-  try {
-    (void)parse(text, "t.yaml");
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::invalid);
-    return error.what();
-  }
-  return {};
+  return tests::refusal([&] { (void)parse(text, "t.yaml"); });
 }
 
 TEST(ConfigTest, NothingIsTheDefaults) {
@@ -121,14 +116,8 @@ gateways:
   EXPECT_EQ(queue.table.claim_mode, persistent_queue::ClaimMode::mark);
   EXPECT_EQ(queue.delivery.http->url, "https://example.org/hook");
 
-  const auto refusal = [](const std::string& more) -> std::string {
-    try {
-      (void)parse("gateways:\n  persistent_queue:\n    - {service: a, job_type: 1, " + more + "}\n",
-                  "t.yaml");
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "it was taken";
+  const auto refusal = [](const std::string& more) {
+    return mistakes_of("gateways:\n  persistent_queue:\n    - {service: a, job_type: 1, " + more + "}\n");
   };
   const std::string db = "database: 'mysql://a@h/d'";
   EXPECT_THAT(refusal("command: cat"), HasSubstr("has no database"));

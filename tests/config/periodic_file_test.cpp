@@ -12,6 +12,7 @@
 
 #include "config/config.hpp"
 #include "process.hpp"
+#include "refusal.hpp"
 
 namespace tidemill {
 namespace {
@@ -20,6 +21,7 @@ using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using tests::refusal;
 
 class PeriodicFileTest : public ::testing::Test {
  protected:
@@ -28,17 +30,8 @@ class PeriodicFileTest : public ::testing::Test {
     testing::write_file(file(), text);
     return read_periodic_file(file());
   }
-  static std::string error_of(const std::function<void()>& work) {
-    try {
-      work();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::invalid);
-      return error.what();
-    }
-    return "nothing was thrown";
-  }
   std::string mistakes_of(const std::string& text) const {
-    return error_of([&] { read(text); });
+    return refusal([&] { read(text); });
   }
 
   testing::TemporaryDirectory directory_;
@@ -150,8 +143,7 @@ TEST_F(PeriodicFileTest, EachMistakeIsSaidWithItsPlace) {
   };
   for (const Case& each : cases) EXPECT_THAT(mistakes_of(each.text), HasSubstr(each.said)) << each.text;
   EXPECT_THAT(mistakes_of("configs: ["), Not(HasSubstr("has no list"))) << "one mistake is enough";
-  EXPECT_THAT(error_of([] { read_periodic_file("/nowhere/p.yaml"); }),
-              HasSubstr("/nowhere/p.yaml: can't be"));
+  EXPECT_THAT(refusal([] { read_periodic_file("/nowhere/p.yaml"); }), HasSubstr("/nowhere/p.yaml: can't be"));
 }
 
 TEST_F(PeriodicFileTest, AllMistakesAreSaidAtOnce) {
@@ -173,10 +165,10 @@ TEST_F(PeriodicFileTest, TheServersConfigurationNamesOne) {
   EXPECT_EQ(config.schedule_file->sync_interval, 90s);
   EXPECT_EQ(parse("schedules: {file: p.yaml}").schedule_file->sync_interval, 3min);
   EXPECT_FALSE(parse("schedules: []").schedule_file.has_value());
-  EXPECT_THAT(error_of([&] { parse("schedules: {file: p.yaml, sync_interval: 0s}"); }),
+  EXPECT_THAT(refusal([&] { parse("schedules: {file: p.yaml, sync_interval: 0s}"); }),
               HasSubstr("c.yaml:1:42: must be from 100ms"));
   testing::write_file(file(), "configs:\n- {cronspec: '@daily'}\n");
-  EXPECT_THAT(error_of([&] { parse("schedules: {file: p.yaml}"); }), HasSubstr("p.yaml:2:3: this periodic"));
+  EXPECT_THAT(refusal([&] { parse("schedules: {file: p.yaml}"); }), HasSubstr("p.yaml:2:3: this periodic"));
 }
 
 }  // namespace

@@ -36,6 +36,7 @@ namespace tidemill::contract {
 
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
+using tests::refusal;
 
 namespace {
 

@@ -22,6 +22,8 @@
 
 namespace tidemill::contract {
 
+using tests::refusal;
+
 /// A database where an application has its tables, a store beside them, and what is said there in its own
 /// way.
 class Database {

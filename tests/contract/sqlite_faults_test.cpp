@@ -29,12 +29,12 @@ TEST_F(SqliteStoreTest, AFileThatIsNoneIsRefused) {
     return [=] { open_sqlite({.path = file.string(), .migrate = migrate}); };
   };
   std::ofstream{path("text")} << std::string(5000, 'x');
-  EXPECT_THAT(refusal(ErrorKind::corrupt, open_at(path("text"))), HasSubstr("no SQLite database"));
-  EXPECT_THAT(refusal(ErrorKind::unavailable, open_at(path("absent") / "jobs.db")), HasSubstr("directory"));
-  EXPECT_THAT(refusal(ErrorKind::unavailable, open_at(path("absent.db"), false)),
+  EXPECT_THAT(refusal(open_at(path("text")), ErrorKind::corrupt), HasSubstr("no SQLite database"));
+  EXPECT_THAT(refusal(open_at(path("absent") / "jobs.db"), ErrorKind::unavailable), HasSubstr("directory"));
+  EXPECT_THAT(refusal(open_at(path("absent.db"), false), ErrorKind::unavailable),
               HasSubstr("can't be opened"));
-  EXPECT_THAT(refusal(ErrorKind::invalid, open_at("")), HasSubstr("path"));
-  EXPECT_THAT(refusal(ErrorKind::invalid, open_at(":memory:")), HasSubstr("memory:"));
+  EXPECT_THAT(refusal(open_at("")), HasSubstr("path"));
+  EXPECT_THAT(refusal(open_at(":memory:")), HasSubstr("memory:"));
 }
 
 // Why: a read-only file can hold no lease. How: as a user who may not write; root may always.
@@ -47,7 +47,7 @@ TEST_F(SqliteStoreTest, AReadOnlyFileIsRefused) {
   if (root) {
     ASSERT_EQ(::seteuid(65534), 0);
   }
-  const std::string why = refusal(ErrorKind::unavailable, [&] { open_sqlite(options()); });
+  const std::string why = refusal([&] { open_sqlite(options()); }, ErrorKind::unavailable);
   if (root) {
     ASSERT_EQ(::seteuid(0), 0);
   }
@@ -63,7 +63,7 @@ TEST_F(SqliteStoreTest, OtherSchemasAreToldApart) {
     PlainSql sql{path()};
     sql.run("UPDATE tidemill_meta SET value = 999 WHERE name = 'schema'");
   }
-  const std::string why = refusal(ErrorKind::unavailable, [&] { open_sqlite(options()); });
+  const std::string why = refusal([&] { open_sqlite(options()); }, ErrorKind::unavailable);
   EXPECT_THAT(why, HasSubstr("999"));
   EXPECT_THAT(why, HasSubstr("newer version"));
 
@@ -71,7 +71,7 @@ TEST_F(SqliteStoreTest, OtherSchemasAreToldApart) {
   SqliteOptions app = options();
   app.path = path("app.db").string();
   app.migrate = false;
-  EXPECT_THAT(refusal(ErrorKind::unavailable, [&] { open_sqlite(app); }), HasSubstr("tidemill migrate"));
+  EXPECT_THAT(refusal([&] { open_sqlite(app); }, ErrorKind::unavailable), HasSubstr("tidemill migrate"));
 }
 
 // Why: a file outlives the program that made it. How: a file as version 1 made it, with tasks in it, two of
@@ -92,7 +92,7 @@ TEST_F(SqliteStoreTest, AnOlderSchemaIsBroughtUpToDate) {
             "");
   SqliteOptions careful = options();
   careful.migrate = false;
-  const std::string why = refusal(ErrorKind::unavailable, [&] { open_sqlite(careful); });
+  const std::string why = refusal([&] { open_sqlite(careful); }, ErrorKind::unavailable);
   EXPECT_THAT(why, HasSubstr("version 1"));
   EXPECT_THAT(why, HasSubstr("tidemill migrate"));
 
@@ -194,7 +194,7 @@ TEST_F(SqliteStoreTest, AFailedWriteLosesNothing) {
   setrlimit(RLIMIT_FSIZE, &small);
   Task large = task("large");
   large.payload = std::string(200'000, 'x');
-  const std::string why = refusal(ErrorKind::unavailable, [&] { put(store(), large); });
+  const std::string why = refusal([&] { put(store(), large); }, ErrorKind::unavailable);
   setrlimit(RLIMIT_FSIZE, &limit);
   std::signal(SIGXFSZ, before);
   EXPECT_THAT(why, HasSubstr("nothing was written"));

@@ -15,11 +15,13 @@
 #include <tidemill/store.hpp>
 
 #include "contract/contract.hpp"
-#include "contract/refusal.hpp"
 #include "core/uuid.hpp"
+#include "refusal.hpp"
 #include "stores/sqlite/sqlite_store.hpp"
 
 namespace tidemill::contract {
+
+using tests::refusal;
 
 /// A connection such as any program has that knows nothing of Tidemill.
 class PlainSql {
@@ -115,12 +117,6 @@ class SqliteStoreTest : public testing::Test {
       if (info.name == queue) return info.counts[state];
     }
     return 0;
-  }
-
-  /// What the error says that `body` throws; its kind must be as given.
-  template <class F>
-  static std::string refusal(ErrorKind kind, F&& body) {
-    return contract::refusal(std::forward<F>(body), kind);
   }
 
  private:

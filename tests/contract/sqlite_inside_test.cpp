@@ -110,20 +110,17 @@ TEST_P(SqliteInside, TheFileMayBeAttached) {
 TEST_P(SqliteInside, AWrongTransactionIsRefused) {
   store();
   const auto idle = connect(path());
-  EXPECT_THAT(refusal(ErrorKind::invalid, [&] { put(store(), task("a"), idle->transaction()); }),
-              HasSubstr("BEGIN IMMEDIATE"));
+  EXPECT_THAT(refusal([&] { put(store(), task("a"), idle->transaction()); }), HasSubstr("BEGIN IMMEDIATE"));
 
   const auto elsewhere = connect(path("elsewhere.db"));
   elsewhere->run("CREATE TABLE t (x); BEGIN IMMEDIATE; INSERT INTO t VALUES (1)");
-  const std::string why =
-      refusal(ErrorKind::invalid, [&] { put(store(), task("a"), elsewhere->transaction()); });
+  const std::string why = refusal([&] { put(store(), task("a"), elsewhere->transaction()); });
   EXPECT_THAT(why, HasSubstr("elsewhere.db"));
   EXPECT_THAT(why, HasSubstr("jobs.db"));
 
   class Other : public Transaction {
   } other;
-  EXPECT_THAT(refusal(ErrorKind::invalid, [&] { put(store(), task("a"), &other); }),
-              HasSubstr("SqliteTransaction"));
+  EXPECT_THAT(refusal([&] { put(store(), task("a"), &other); }), HasSubstr("SqliteTransaction"));
   EXPECT_FALSE(get("a"));
 }
 

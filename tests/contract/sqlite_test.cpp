@@ -133,7 +133,7 @@ TEST_F(SqliteStoreTest, ACallBesideTheOwnTransactionSaysSo) {
   const auto store = open_sqlite(impatient);
   PlainSql app{path()};
   app.run("BEGIN IMMEDIATE; CREATE TABLE t (x)");
-  EXPECT_THAT(refusal(ErrorKind::timed_out, [&] { put(*store, task("a")); }), HasSubstr("SqliteTransaction"));
+  EXPECT_THAT(refusal([&] { put(*store, task("a")); }, ErrorKind::timed_out), HasSubstr("SqliteTransaction"));
   app.run("COMMIT");
   EXPECT_EQ(put(*store, task("a")), Put::created);
 }

@@ -8,12 +8,14 @@
 #include <tidemill/inspector.hpp>
 #include <tidemill/testing.hpp>
 
+#include "refusal.hpp"
 #include "stores/memory/memory_store.hpp"
 
 namespace tidemill {
 namespace {
 
 using namespace std::chrono_literals;
+using tests::refusal;
 
 class InspectorEditTest : public ::testing::Test {
  protected:
@@ -22,16 +24,6 @@ class InspectorEditTest : public ::testing::Test {
   }
   Task task(const std::string& id, const std::string& queue = "default") {
     return inspector.task({queue, id}).value();
-  }
-  template <class F>
-  std::string refused(F&& call) {
-    try {
-      call();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::invalid) << error.what();
-      return error.what();
-    }
-    return "nothing was thrown";
   }
 
   testing::FakeClock clock;
@@ -76,7 +68,7 @@ TEST_F(InspectorEditTest, OnlyWhatMayBeEditedCounts) {
 TEST_F(InspectorEditTest, AnEditIsCheckedAsAnEnqueueIs) {
   const std::string id = add();
   const auto edit = [&](const std::function<void(NewTask&)>& change) {
-    return refused([&] { inspector.edit({"default", id}, change); });
+    return refusal([&] { inspector.edit({"default", id}, change); });
   };
   EXPECT_EQ(edit([](NewTask& task) { task.options.priority = 101; }),
             "priority is 101; it must be from -100 to 100");
@@ -117,11 +109,11 @@ TEST_F(InspectorEditTest, AnEditIsMadeAnewOverWhatHasChangedMeanwhile) {
 
 TEST_F(InspectorEditTest, AnActThatLacksWhatItNeedsIsRefused) {
   const Ref ref{"default", add()};
-  EXPECT_EQ(refused([&] { inspector.act(Act::reschedule, ref); }),
+  EXPECT_EQ(refusal([&] { inspector.act(Act::reschedule, ref); }),
             "a reschedule needs the time when the task is due");
-  EXPECT_EQ(refused([&] { inspector.act(Act::move, ref); }),
+  EXPECT_EQ(refusal([&] { inspector.act(Act::move, ref); }),
             "the queue is empty; give it a name such as \"mail\"");
-  EXPECT_EQ(refused([&] { inspector.act(Action::move("default"), ref); }),
+  EXPECT_EQ(refusal([&] { inspector.act(Action::move("default"), ref); }),
             "task " + ref.id + " is in queue \"default\" already; name another queue");
 }
 

@@ -10,23 +10,14 @@
 #include <tidemill/testing.hpp>
 
 #include "engine/recording_store.hpp"
+#include "refusal.hpp"
 #include "stores/memory/memory_store.hpp"
 
 namespace tidemill {
 namespace {
 
 using namespace std::chrono_literals;
-
-template <class F>
-std::string error_of(F&& call, ErrorKind kind = ErrorKind::invalid) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    return error.what();
-  }
-  return "nothing was thrown";
-}
+using tests::refusal;
 
 class InspectorTest : public ::testing::Test {
  protected:
@@ -195,27 +186,26 @@ TEST_F(InspectorTest, WhoNamesStatesIsToldWhatCouldNotBeChanged) {
 }
 
 TEST_F(InspectorTest, LimitsAreSaid) {
-  EXPECT_EQ(error_of([&] { inspector.tasks({.limit = 0}); }),
+  EXPECT_EQ(refusal([&] { inspector.tasks({.limit = 0}); }),
             "the limit of a page is 0; it must be from 1 to 1000");
-  EXPECT_EQ(error_of([&] { inspector.tasks({.limit = 1001}); }),
+  EXPECT_EQ(refusal([&] { inspector.tasks({.limit = 1001}); }),
             "the limit of a page is 1001; it must be from 1 to 1000");
-  EXPECT_EQ(error_of([&] { inspector.tasks({.budget = 0s}); }),
-            "the budget of a page must be more than zero");
+  EXPECT_EQ(refusal([&] { inspector.tasks({.budget = 0s}); }), "the budget of a page must be more than zero");
   EXPECT_EQ(
-      error_of([&] { inspector.act(Act::run, Filter{}, 0); }),
+      refusal([&] { inspector.act(Act::run, Filter{}, 0); }),
       "the step of an act is 0; it must be from 1 to " + std::to_string(store->capabilities().batch_max));
-  EXPECT_EQ(error_of([&] { inspector.signal_worker("w", Signal::cancel); }),
+  EXPECT_EQ(refusal([&] { inspector.signal_worker("w", Signal::cancel); }),
             "a worker takes no signal \"cancel\"; it takes quiet, resume and stop");
-  EXPECT_EQ(error_of([&] { inspector.pause(""); }), "the queue is empty; give it a name such as \"mail\"");
-  EXPECT_EQ(error_of([&] { inspector.stats(Span::day, clock.now(), clock.now() - 1h); }),
+  EXPECT_EQ(refusal([&] { inspector.pause(""); }), "the queue is empty; give it a name such as \"mail\"");
+  EXPECT_EQ(refusal([&] { inspector.stats(Span::day, clock.now(), clock.now() - 1h); }),
             "statistics: the beginning is after the end");
 }
 
 TEST(InspectorWithoutCatalog, IsRefused) {
   tests::RecordingStore store;
-  EXPECT_EQ(error_of([&] { Inspector{store}; }, ErrorKind::unsupported), "this store can't list its tasks");
+  EXPECT_EQ(refusal([&] { Inspector{store}; }, ErrorKind::unsupported), "this store can't list its tasks");
   store.limits.limits[Feature::list] = {true, "a broker only carries tasks"};
-  EXPECT_EQ(error_of([&] { Inspector{store}; }, ErrorKind::unsupported),
+  EXPECT_EQ(refusal([&] { Inspector{store}; }, ErrorKind::unsupported),
             "this store has no list: a broker only carries tasks");
 }
 
@@ -263,11 +253,11 @@ TEST_F(SchedulesTest, APutScheduleIsThere) {
 }
 
 TEST_F(SchedulesTest, WhatIsWrongIsRefused) {
-  EXPECT_NE(error_of([&] { inspector.put_schedule(every("a", "nonsense")); }), "nothing was thrown");
-  EXPECT_NE(error_of([&] { inspector.put_schedule(every("")); }), "nothing was thrown");
+  EXPECT_NE(refusal([&] { inspector.put_schedule(every("a", "nonsense")); }), "");
+  EXPECT_NE(refusal([&] { inspector.put_schedule(every("")); }), "");
   Schedule bad = every("a");
   bad.options.priority = 1000;
-  EXPECT_EQ(error_of([&] { inspector.put_schedule(bad); }), "priority is 1000; it must be from -100 to 100");
+  EXPECT_EQ(refusal([&] { inspector.put_schedule(bad); }), "priority is 1000; it must be from -100 to 100");
   EXPECT_TRUE(inspector.schedules().empty());
 }
 
@@ -313,16 +303,15 @@ TEST_F(SchedulesTest, ASyncThatIsNotRightChangesNothing) {
   inspector.put_schedule(every("by hand"));
   const std::vector<Schedule> start = {every("a")};
   inspector.sync_schedules("app", start);
-  EXPECT_NE(error_of([&] { inspector.sync_schedules("app", std::vector{every("b"), every("c", "bad")}); }),
-            "nothing was thrown");
-  EXPECT_EQ(error_of([&] { inspector.sync_schedules("app", std::vector{every("b"), every("b")}); }),
+  EXPECT_NE(refusal([&] { inspector.sync_schedules("app", std::vector{every("b"), every("c", "bad")}); }),
+            "");
+  EXPECT_EQ(refusal([&] { inspector.sync_schedules("app", std::vector{every("b"), every("b")}); }),
             "schedule \"b\" is given twice");
   EXPECT_EQ(
-      error_of([&] { inspector.sync_schedules("app", std::vector{every("by hand")}); }, ErrorKind::conflict),
+      refusal([&] { inspector.sync_schedules("app", std::vector{every("by hand")}); }, ErrorKind::conflict),
       "schedule \"by hand\" was made by hand; erase it or choose another id");
-  EXPECT_EQ(
-      error_of([&] { inspector.sync_schedules("other", std::vector{every("a")}); }, ErrorKind::conflict),
-      "schedule \"a\" belongs to \"app\"; choose another id");
+  EXPECT_EQ(refusal([&] { inspector.sync_schedules("other", std::vector{every("a")}); }, ErrorKind::conflict),
+            "schedule \"a\" belongs to \"app\"; choose another id");
   EXPECT_EQ(inspector.schedules().size(), 2U);
 }
 

@@ -14,6 +14,7 @@
 #include "engine/faulty_store.hpp"
 #include "engine/recording_store.hpp"
 #include "engine/worker_fixture.hpp"
+#include "refusal.hpp"
 #include "stores/memory/memory_store.hpp"
 
 namespace tidemill {
@@ -23,6 +24,7 @@ using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 using tests::eventually;
 using tests::Fault;
+using tests::refusal;
 using tests::Verb;
 
 /// Locks behind a store that can fail. They are long, so that a busy machine doesn't lose them, unless a test
@@ -253,25 +255,17 @@ TEST_F(NamedLockTest, ThreadsThatShareTheObjectAreOneHolder) {
 }
 
 TEST_F(NamedLockTest, WhatMakesNoSenseIsRefused) {
-  const auto error_of = [](auto&& call) -> std::string {
-    try {
-      call();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "nothing was thrown";
-  };
   tests::RecordingStore broker;
-  EXPECT_EQ(error_of([&] { (NamedLock{broker, "l"}); }), "this store can't keep locks");
+  EXPECT_EQ(refusal([&] { (NamedLock{broker, "l"}); }, ErrorKind::unsupported),
+            "this store can't keep locks");
   broker.limits.limits[Feature::locks] = {true, "a broker only carries tasks"};
-  EXPECT_EQ(error_of([&] { (NamedLock{broker, "l"}); }),
+  EXPECT_EQ(refusal([&] { (NamedLock{broker, "l"}); }, ErrorKind::unsupported),
             "this store has no locks: a broker only carries tasks");
-  EXPECT_THAT(error_of([&] { (NamedLock{store, ""}); }), HasSubstr("lock's name is empty"));
-  EXPECT_THAT(error_of([&] { (NamedLock{store, "l", {.length = 0s}}); }), HasSubstr("more than zero"));
-  EXPECT_THAT(error_of([&] { (NamedLock{store, "l", {.length = 5s}}); }),
-              HasSubstr("margin must be a third"));
-  EXPECT_THAT(error_of([&] { (NamedLock{store, "l", {.margin = -1s}}); }), HasSubstr("not be negative"));
-  EXPECT_THAT(error_of([&] { (NamedLock{store, "l", {.poll = 0s}}); }), HasSubstr("poll"));
+  EXPECT_THAT(refusal([&] { (NamedLock{store, ""}); }), HasSubstr("lock's name is empty"));
+  EXPECT_THAT(refusal([&] { (NamedLock{store, "l", {.length = 0s}}); }), HasSubstr("more than zero"));
+  EXPECT_THAT(refusal([&] { (NamedLock{store, "l", {.length = 5s}}); }), HasSubstr("margin must be a third"));
+  EXPECT_THAT(refusal([&] { (NamedLock{store, "l", {.margin = -1s}}); }), HasSubstr("not be negative"));
+  EXPECT_THAT(refusal([&] { (NamedLock{store, "l", {.poll = 0s}}); }), HasSubstr("poll"));
 }
 
 }  // namespace

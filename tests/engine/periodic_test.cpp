@@ -12,12 +12,14 @@
 #include <tidemill/testing.hpp>
 
 #include "engine/worker_fixture.hpp"
+#include "refusal.hpp"
 #include "stores/memory/memory_store.hpp"
 
 namespace tidemill {
 namespace {
 
 using namespace std::chrono_literals;
+using tests::refusal;
 
 Schedule hourly(std::string kind) {
   Schedule schedule;
@@ -65,15 +67,6 @@ class PeriodicTest : public ::testing::Test {
     return found;
   }
   std::size_t tasks() { return testing::tasks_of(*store, {}).size(); }
-  template <class Call>
-  static std::string error_of(Call call) {
-    try {
-      call();
-    } catch (const std::exception& error) {
-      return error.what();
-    }
-    return "nothing was thrown";
-  }
 
   tests::Lines lines;
   testing::FakeClock clock;
@@ -98,7 +91,7 @@ TEST_F(PeriodicTest, TheStoreHoldsWhatTheProviderSays) {
   EXPECT_TRUE(tests::eventually([&] { return tasks() == 2; }));
   give({hourly("b"), hourly("c")});
   EXPECT_TRUE(tests::eventually([&] { return kinds() == std::vector<std::string>{"b", "c"}; }));
-  EXPECT_GE(lines.count("schedules synced owner=periodic"), 1U);
+  EXPECT_TRUE(tests::eventually([&] { return lines.count("schedules synced owner=periodic") > 0; }));
   clock.advance(1h);
   EXPECT_TRUE(tests::eventually([&] { return tasks() == 4; }));
   manager.stop();
@@ -151,14 +144,14 @@ TEST_F(PeriodicTest, AProviderThatFailsChangesNothing) {
 TEST_F(PeriodicTest, AStartThatCannotSyncFails) {
   fail();
   PeriodicTaskManager manager{*store, options()};
-  EXPECT_EQ(error_of([&] { manager.start(); }), "no such table");
+  EXPECT_THROW(manager.start(), std::runtime_error);
   Schedule wrong = hourly("b");
   wrong.spec = "61 * * * *";
   give({hourly("a"), wrong});
-  EXPECT_EQ(error_of([&] { manager.start(); }),
+  EXPECT_EQ(refusal([&] { manager.start(); }),
             R"(cron spec "61 * * * *", column 1: there is no minute 61; write 0-59)");
   give({hourly("a"), hourly("a")});
-  EXPECT_NE(error_of([&] { manager.start(); }).find("is given twice"), std::string::npos);
+  EXPECT_NE(refusal([&] { manager.start(); }).find("is given twice"), std::string::npos);
   EXPECT_TRUE(kinds().empty());
   EXPECT_EQ(asked(), 3) << "nothing runs";
   give({hourly("a")});
@@ -181,7 +174,7 @@ TEST_F(PeriodicTest, OthersSchedulesAreLeftAlone) {
   EXPECT_TRUE(asked_anew());
   EXPECT_EQ(kinds(), (std::vector<std::string>{"mine", "theirs"}));
   give({mine});
-  EXPECT_EQ(error_of([&] { manager.sync(); }),
+  EXPECT_EQ(refusal([&] { manager.sync(); }, ErrorKind::conflict),
             "schedule \"mine\" was made by hand; erase it or choose another id");
 }
 
@@ -200,14 +193,14 @@ TEST_F(PeriodicTest, AnInstantFiresOnceHoweverManyManagersRun) {
 }
 
 TEST_F(PeriodicTest, WhatMakesNoSenseIsRefused) {
-  EXPECT_EQ(error_of([&] { PeriodicTaskManager(*store, {}); }), "periodic tasks: the provider is missing");
+  EXPECT_EQ(refusal([&] { PeriodicTaskManager(*store, {}); }), "periodic tasks: the provider is missing");
   PeriodicTaskManagerOptions wrong = options();
   wrong.owner = "";
-  EXPECT_EQ(error_of([&] { PeriodicTaskManager(*store, wrong); }),
+  EXPECT_EQ(refusal([&] { PeriodicTaskManager(*store, wrong); }),
             "the owner of schedules is empty; give it a name such as \"mail\"");
   wrong = options();
   wrong.sync_interval = 0s;
-  EXPECT_EQ(error_of([&] { PeriodicTaskManager(*store, wrong); }),
+  EXPECT_EQ(refusal([&] { PeriodicTaskManager(*store, wrong); }),
             "scheduler: sync_interval must be more than zero");
 }
 

@@ -13,6 +13,7 @@
 #include "engine/faulty_store.hpp"
 #include "engine/recording_store.hpp"
 #include "engine/worker_fixture.hpp"
+#include "refusal.hpp"
 #include "stores/memory/memory_store.hpp"
 
 namespace tidemill {
@@ -20,6 +21,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::has_task;
+using tests::refusal;
 
 Schedule hourly(std::string id = "report") {
   Schedule schedule;
@@ -274,25 +276,18 @@ TEST_F(SchedulerTest, ASourceThatIsNotRightDoesNotStopTheThread) {
 }
 
 TEST_F(SchedulerTest, WhatMakesNoSenseIsRefused) {
-  const auto error_of = [](auto&& call) -> std::string {
-    try {
-      call();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "nothing was thrown";
-  };
   tests::RecordingStore broker;
-  EXPECT_EQ(error_of([&] { Scheduler{broker}; }), "this store can't keep schedules");
+  EXPECT_EQ(refusal([&] { Scheduler{broker}; }, ErrorKind::unsupported), "this store can't keep schedules");
   broker.limits.limits[Feature::schedules] = {true, "a broker only carries tasks"};
-  EXPECT_EQ(error_of([&] { Scheduler{broker}; }), "this store has no schedules: a broker only carries tasks");
-  EXPECT_EQ(error_of([&] { (Scheduler{*store, {.poll = 0s}}); }), "scheduler: poll must be more than zero");
+  EXPECT_EQ(refusal([&] { Scheduler{broker}; }, ErrorKind::unsupported),
+            "this store has no schedules: a broker only carries tasks");
+  EXPECT_EQ(refusal([&] { (Scheduler{*store, {.poll = 0s}}); }), "scheduler: poll must be more than zero");
   EXPECT_EQ(
-      error_of([&] { (Scheduler{*store, {.source = [] { return std::vector<Schedule>{}; }, .owner = ""}}); }),
+      refusal([&] { (Scheduler{*store, {.source = [] { return std::vector<Schedule>{}; }, .owner = ""}}); }),
       "the owner of schedules is empty; give it a name such as \"mail\"");
   Scheduler running{*store, quiet()};
   running.start();
-  EXPECT_EQ(error_of([&] { running.start(); }), "the scheduler is running already");
+  EXPECT_EQ(refusal([&] { running.start(); }), "the scheduler is running already");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <tidemill/error.hpp>
 
+#include "refusal.hpp"
 #include "worker_fixture.hpp"
 
 namespace tidemill::tests {
@@ -267,26 +268,22 @@ TEST_F(WorkerGroups, AnAggregatorThatNeverReturnsIsLeftBehind) {
 }
 
 TEST_F(WorkerGroups, RulesThatMakeNoSenseAreRefused) {
-  const auto refusal = [&](const std::function<void(WorkerOptions&)>& spoil) {
+  const auto refused = [&](const std::function<void(WorkerOptions&)>& spoil,
+                           ErrorKind kind = ErrorKind::invalid) {
     WorkerOptions options = merging();
     spoil(options);
-    try {
-      const Worker refused{store, router, options};
-    } catch (const Error& error) {
-      return std::string{error.what()};
-    }
-    return std::string{"no error"};
+    return refusal([&] { const Worker made{store, router, options}; }, kind);
   };
-  EXPECT_NE(refusal([](auto& o) { o.groups.push_back(o.groups[0]); }).find("two rules"), std::string::npos);
-  EXPECT_NE(refusal([](auto& o) { o.groups[0].aggregate = {}; }).find("aggregate is empty"),
+  EXPECT_NE(refused([](auto& o) { o.groups.push_back(o.groups[0]); }).find("two rules"), std::string::npos);
+  EXPECT_NE(refused([](auto& o) { o.groups[0].aggregate = {}; }).find("aggregate is empty"),
             std::string::npos);
-  EXPECT_NE(refusal([](auto& o) { o.groups[0].size_max = 1001; }).find("1000"), std::string::npos);
-  EXPECT_NE(refusal([](auto& o) { o.groups[0].delay_max = -1s; }).find("delay_max"), std::string::npos);
-  EXPECT_NE(refusal([](auto& o) { o.groups[0].grace = -1s; }).find("grace"), std::string::npos);
-  EXPECT_NE(refusal([](auto& o) { o.groups[0].timeout = 0s; }).find("timeout"), std::string::npos);
-  EXPECT_NE(refusal([](auto& o) { o.groups[0].queue = ""; }).find("queue is empty"), std::string::npos);
+  EXPECT_NE(refused([](auto& o) { o.groups[0].size_max = 1001; }).find("1000"), std::string::npos);
+  EXPECT_NE(refused([](auto& o) { o.groups[0].delay_max = -1s; }).find("delay_max"), std::string::npos);
+  EXPECT_NE(refused([](auto& o) { o.groups[0].grace = -1s; }).find("grace"), std::string::npos);
+  EXPECT_NE(refused([](auto& o) { o.groups[0].timeout = 0s; }).find("timeout"), std::string::npos);
+  EXPECT_NE(refused([](auto& o) { o.groups[0].queue = ""; }).find("queue is empty"), std::string::npos);
   store.has_groups = false;
-  EXPECT_NE(refusal([](auto&) {}).find("can't gather groups"), std::string::npos);
+  EXPECT_NE(refused([](auto&) {}, ErrorKind::unsupported).find("can't gather groups"), std::string::npos);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "asynqmon.hpp"
 #include "ours.hpp"
+#include "refusal.hpp"
 #include "stores/redis/keys.hpp"
 
 namespace tidemill::testing {
@@ -16,6 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using tests::refusal;
 
 class SharedSchedules : public OursAndGo {
  protected:
@@ -39,15 +41,6 @@ class SharedSchedules : public OursAndGo {
     });
     if (!there) throw std::runtime_error{fmt::format("Go sees no entry {}", id)};
     return found;
-  }
-  static std::string error_of(const std::function<void()>& act) {
-    try {
-      act();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::conflict);
-      return error.what();
-    }
-    return "nothing was thrown";
   }
 
  private:
@@ -200,11 +193,13 @@ TEST_F(SharedSchedules, GosAreReadOnlyForUs) {
   const std::string refused = fmt::format("schedule \"{}\" belongs to the {}", id, info.owner);
   Schedule changed = mine;
   changed.id = id;
-  EXPECT_THAT(error_of([&] { inspector().put_schedule(changed); }), HasSubstr(refused));
-  EXPECT_THAT(error_of([&] { inspector().pause_schedule(id, true); }), HasSubstr(refused));
-  EXPECT_THAT(error_of([&] { inspector().erase_schedule(id); }), HasSubstr(refused));
-  EXPECT_THAT(error_of([&] { inspector().fire_schedule(id); }), HasSubstr(refused));
-  EXPECT_THAT(error_of([&] { inspector().sync_schedules("app", {&changed, 1}); }), HasSubstr("belongs to"));
+  EXPECT_THAT(refusal([&] { inspector().put_schedule(changed); }, ErrorKind::conflict), HasSubstr(refused));
+  EXPECT_THAT(refusal([&] { inspector().pause_schedule(id, true); }, ErrorKind::conflict),
+              HasSubstr(refused));
+  EXPECT_THAT(refusal([&] { inspector().erase_schedule(id); }, ErrorKind::conflict), HasSubstr(refused));
+  EXPECT_THAT(refusal([&] { inspector().fire_schedule(id); }, ErrorKind::conflict), HasSubstr(refused));
+  EXPECT_THAT(refusal([&] { inspector().sync_schedules("app", {&changed, 1}); }, ErrorKind::conflict),
+              HasSubstr("belongs to"));
   EXPECT_EQ(inspector().sync_schedules(info.owner, {}), 0U) << "nor as its owner";
   EXPECT_EQ(inspector().schedules().size(), 2U);
 

@@ -6,10 +6,13 @@
 #include <tidemill/error.hpp>
 #include <tidemill/retry.hpp>
 
+#include "refusal.hpp"
+
 namespace tidemill {
 namespace {
 
 using namespace std::chrono_literals;
+using tests::refusal;
 
 Duration delay(const RetryPolicy& policy, int n, double random = 0.0) {
   return policy.delay({}, n, "why", random);
@@ -83,24 +86,14 @@ TEST(RetryPolicy, AFunctionThatFailsCountsAsTheDefault) {
 }
 
 TEST(RetryPolicy, WhatMakesNoSenseIsRefused) {
-  const auto error_of = [](auto&& make) -> std::string {
-    try {
-      make();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::invalid);
-      return error.what();
-    }
-    return "nothing was thrown";
-  };
-  EXPECT_EQ(error_of([] { RetryPolicy::exponential(-1s); }), "retry policy: delays must not be negative");
-  EXPECT_EQ(error_of([] { RetryPolicy::exponential(1s, 0.9); }),
-            "retry policy: the factor must be 1 or more");
-  EXPECT_EQ(error_of([] { RetryPolicy::exponential(1s, 2.0, 1h, 1.5); }),
+  EXPECT_EQ(refusal([] { RetryPolicy::exponential(-1s); }), "retry policy: delays must not be negative");
+  EXPECT_EQ(refusal([] { RetryPolicy::exponential(1s, 0.9); }), "retry policy: the factor must be 1 or more");
+  EXPECT_EQ(refusal([] { RetryPolicy::exponential(1s, 2.0, 1h, 1.5); }),
             "retry policy: jitter is a share, from 0 to 1");
-  EXPECT_EQ(error_of([] { RetryPolicy::linear(1s, -1s); }), "retry policy: delays must not be negative");
-  EXPECT_EQ(error_of([] { RetryPolicy::table({}); }), "retry policy: the table needs at least one delay");
-  EXPECT_EQ(error_of([] { RetryPolicy::table({1s, -1s}); }), "retry policy: delays must not be negative");
-  EXPECT_EQ(error_of([] { RetryPolicy::function(nullptr); }), "retry policy: the function is empty");
+  EXPECT_EQ(refusal([] { RetryPolicy::linear(1s, -1s); }), "retry policy: delays must not be negative");
+  EXPECT_EQ(refusal([] { RetryPolicy::table({}); }), "retry policy: the table needs at least one delay");
+  EXPECT_EQ(refusal([] { RetryPolicy::table({1s, -1s}); }), "retry policy: delays must not be negative");
+  EXPECT_EQ(refusal([] { RetryPolicy::function(nullptr); }), "retry policy: the function is empty");
 }
 
 }  // namespace

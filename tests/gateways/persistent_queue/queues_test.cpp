@@ -8,6 +8,7 @@
 
 #include "fixture.hpp"
 #include "gateways/persistent_queue/pool.hpp"
+#include "refusal.hpp"
 
 namespace tidemill::persistent_queue {
 
@@ -23,13 +24,7 @@ class PersistentQueues : public Tables {
  protected:
   /// Why these are refused.
   static std::string refusal(std::vector<QueueConfig> configs) {
-    try {
-      init(std::move(configs), Logger{});
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::invalid);
-      return error.what();
-    }
-    return "it was taken";
+    return tests::refusal([&] { init(std::move(configs), Logger{}); });
   }
   static std::string refusal(QueueConfig one) {
     std::vector<QueueConfig> configs;
@@ -304,13 +299,7 @@ class PersistentQueueShared : public Tables {
     return eventually([&] { return claimed(store, options) > 0; });
   }
   static std::string refusal(std::vector<TableOptions> options) {
-    try {
-      open_tables(std::move(options));
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::invalid);
-      return error.what();
-    }
-    return "they were taken";
+    return tests::refusal([&] { open_tables(std::move(options)); });
   }
 };
 
@@ -452,14 +441,7 @@ TEST_F(PersistentQueueLock, ItClosesTheConnectionOnlyIfAsked) {
 }
 
 TEST_F(PersistentQueueLock, BadOnesAreRefusedInItsWords) {
-  const auto refusal = [](LockConfig bad) -> std::string {
-    try {
-      ShedLock lock{std::move(bad)};
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "it was taken";
-  };
+  const auto refusal = [](LockConfig bad) { return tests::refusal([&] { ShedLock{std::move(bad)}; }); };
   LockConfig bad = lock_config();
   bad.db = {};
   EXPECT_THAT(refusal(bad), ::testing::HasSubstr("bad session"));

@@ -6,13 +6,13 @@
 
 #include <tidemill/error.hpp>
 
-namespace tidemill::contract {
+namespace tidemill::tests {
 
-/// What the error says that `body` throws; its kind must be as given.
+/// What the error says that `call` throws. The test fails where it throws none, or one of another kind.
 template <class F>
-std::string refusal(F&& body, ErrorKind kind = ErrorKind::invalid) {
+std::string refusal(F&& call, ErrorKind kind = ErrorKind::invalid) {
   try {
-    body();
+    call();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), kind) << error.what();
     return error.what();
@@ -21,4 +21,4 @@ std::string refusal(F&& body, ErrorKind kind = ErrorKind::invalid) {
   return {};
 }
 
-}  // namespace tidemill::contract
+}  // namespace tidemill::tests
