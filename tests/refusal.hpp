@@ -8,17 +8,24 @@
 
 namespace tidemill::tests {
 
-/// What the error says that `call` throws. The test fails where it throws none, or one of another kind.
+/// The error that `call` throws. The test fails where it throws none.
 template <class F>
-std::string refusal(F&& call, ErrorKind kind = ErrorKind::invalid) {
+Error thrown_by(F&& call) {
   try {
     call();
   } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    return error.what();
+    return error;
   }
   ADD_FAILURE() << "nothing was thrown";
-  return {};
+  return {ErrorKind::closed, ""};
+}
+
+/// What the error says that `call` throws. The test fails where it throws none, or one of another kind.
+template <class F>
+std::string refusal(F&& call, ErrorKind kind = ErrorKind::invalid) {
+  const Error error = thrown_by(call);
+  EXPECT_EQ(error.kind(), kind) << error.what();
+  return error.what();
 }
 
 }  // namespace tidemill::tests

@@ -7,6 +7,7 @@
 #include <tidemill/documents.hpp>
 
 #include "contract.hpp"
+#include "refusal.hpp"
 
 namespace tidemill::contract {
 
@@ -16,6 +17,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using tests::refusal;
 
 class DocumentsContract : public Contract {
  protected:
@@ -45,15 +47,6 @@ class DocumentsContract : public Contract {
     std::vector<std::string> names;
     for (const Document& each : documents().list(folder, after, limit, call())) names.push_back(each.name);
     return names;
-  }
-  template <class F>
-  static void expect_invalid(F&& body) {
-    try {
-      body();
-      ADD_FAILURE() << "nothing was thrown";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::invalid) << error.what();
-    }
   }
 };
 
@@ -230,15 +223,15 @@ TEST_P(DocumentsContract, Port_WhatMakesNoSenseIsRefused) {
                                     DocumentName{long_name, "n"}, DocumentName{"f", long_name}}) {
     const std::vector<Document> puts = {{.folder = "f", .name = "good"},
                                         {.folder = wrong.folder, .name = wrong.name}};
-    expect_invalid([&] { documents().put(puts, call()); });
-    expect_invalid([&] { documents().get({&wrong, 1}, call()); });
+    refusal([&] { documents().put(puts, call()); });
+    refusal([&] { documents().get({&wrong, 1}, call()); });
     const EraseDocument erased{wrong.folder, wrong.name};
-    expect_invalid([&] { documents().erase({&erased, 1}, call()); });
+    refusal([&] { documents().erase({&erased, 1}, call()); });
   }
   EXPECT_FALSE(get("good")) << "nothing of the batch is written";
   EXPECT_NE(put("large", std::string(1U << 20U, 'x')), 0U);
   EXPECT_EQ(get("large")->text.size(), 1U << 20U);
-  expect_invalid([&] { put("larger", std::string((1U << 20U) + 1, 'x')); });
+  refusal([&] { put("larger", std::string((1U << 20U) + 1, 'x')); });
 }
 
 // Why: an idempotency key has one first user, however many ask at once. How: threads count up one document,

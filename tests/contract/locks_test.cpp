@@ -9,6 +9,7 @@
 #include <tidemill/locks.hpp>
 
 #include "contract.hpp"
+#include "refusal.hpp"
 
 namespace tidemill::contract {
 
@@ -18,6 +19,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using tests::refusal;
 
 std::uint64_t microseconds(TimePoint at) { return static_cast<std::uint64_t>(at.time_since_epoch().count()); }
 
@@ -37,15 +39,6 @@ class LocksContract : public Contract {
     std::vector<std::string> names;
     for (const LockInfo& lock : locks().list(after, limit, call())) names.push_back(lock.name);
     return names;
-  }
-  template <class F>
-  static void expect_invalid(F&& body) {
-    try {
-      body();
-      ADD_FAILURE() << "nothing was thrown";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::invalid) << error.what();
-    }
   }
 };
 
@@ -212,19 +205,19 @@ TEST_P(LocksContract, Port_NamesHaveAnyBytes) {
 
 TEST_P(LocksContract, Port_WhatMakesNoSenseIsRefused) {
   const std::string long_name(4097, 'x');
-  expect_invalid([&] { acquire("a", ""); });
-  expect_invalid([&] { acquire("", "l"); });
-  expect_invalid([&] { acquire("a", long_name); });
-  expect_invalid([&] { acquire(long_name, "l"); });
-  expect_invalid([&] { acquire("a", "l", 0s); });
-  expect_invalid([&] { acquire("a", "l", -1us); });
-  expect_invalid([&] { acquire("a", "l", Duration::max()); });
+  refusal([&] { acquire("a", ""); });
+  refusal([&] { acquire("", "l"); });
+  refusal([&] { acquire("a", long_name); });
+  refusal([&] { acquire(long_name, "l"); });
+  refusal([&] { acquire("a", "l", 0s); });
+  refusal([&] { acquire("a", "l", -1us); });
+  refusal([&] { acquire("a", "l", Duration::max()); });
   const LockInfo lock = acquire("a");
-  expect_invalid([&] { extend(lock, 0s); });
-  expect_invalid([&] { extend({"", "a", lock.fence}); });
-  expect_invalid([&] { extend({"l", "", lock.fence}); });
-  expect_invalid([&] { release({"", "a", lock.fence}); });
-  expect_invalid([&] { release({"l", "", lock.fence}); });
+  refusal([&] { extend(lock, 0s); });
+  refusal([&] { extend({"", "a", lock.fence}); });
+  refusal([&] { extend({"l", "", lock.fence}); });
+  refusal([&] { release({"", "a", lock.fence}); });
+  refusal([&] { release({"l", "", lock.fence}); });
   EXPECT_EQ(locks().list("", 9, call()).at(0).until, lock.until);
 }
 

@@ -13,12 +13,14 @@
 #include <tidemill/error.hpp>
 
 #include "engine/recording_store.hpp"
+#include "refusal.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using namespace tidemill;
 using tests::RecordingStore;
+using tests::thrown_by;
 using Seen = RecordingStore::Seen;
 
 struct ClientHooks : ::testing::Test {
@@ -57,18 +59,6 @@ struct ClientHooks : ::testing::Test {
   std::vector<After> after;        // Guarded by mutex.
   std::vector<std::string> lines;  // Guarded by mutex.
 };
-
-/// What `call` throws; fails the test when it throws nothing.
-template <class F>
-Error thrown_by(F&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {ErrorKind::closed, ""};
-}
 
 TEST_F(ClientHooks, TheFirstMayChangeATaskOnEachWay) {
   RecordingStore store;

@@ -10,25 +10,15 @@
 #include <tidemill/error.hpp>
 
 #include "engine/recording_store.hpp"
+#include "refusal.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using namespace tidemill;
 using tests::RecordingStore;
+using tests::thrown_by;
 using Seen = RecordingStore::Seen;
-
-/// The error that `call` throws; fails the test when it throws none.
-template <class F>
-Error thrown_by(F&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {ErrorKind::closed, "nothing was thrown"};
-}
 
 /// Lets the first call of a store wait until the test opens it.
 struct Gate {
